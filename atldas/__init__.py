@@ -1,0 +1,3 @@
+"""ATLDAS: differentiable architecture search whose network topology is learned explicitly."""
+
+__version__ = "0.1.0"

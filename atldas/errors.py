@@ -1,0 +1,26 @@
+"""The one exception meant for people: a clear line that says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the user can mend. Commands print its text as one line and exit with status 2."""
+
+
+def exit_status(command: Callable[[], int | None]) -> int:
+    """Run a command's body; turn what a person can mend into one line on stderr and status 2.
+
+    Any other exception is our own defect and keeps its traceback. An interrupted command returns 130,
+    the shell's status for Ctrl-C.
+    """
+    try:
+        return command() or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,1 @@
+"""CheapMatting: image matting with the efficient network that ATLDAS found."""
