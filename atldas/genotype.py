@@ -1,0 +1,247 @@
+"""A genotype: what a search found, as a small frozen value that is written to and read from YAML.
+
+A cell has `inputs` input nodes, numbered from 0, and intermediate nodes numbered on from there. Each intermediate node
+is the sum of operations on distinct earlier nodes; the cell's output concatenates the nodes in `concat`. A genotype
+names its cells (`normal`, `reduce`, or any other name that the network it is for knows).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import networkx as nx
+import yaml
+from annotated_types import Ge, MinLen
+
+from .atomic import write_text
+from .config import config, fill, parse_yaml, read_yaml, shown, suggestion
+from .errors import UserError
+from .operations import OPERATIONS
+
+SCHEMA = 1
+
+
+class FrozenMapping(Mapping[str, Any]):
+    """A hashable mapping of plain data, frozen all the way down: lists become tuples, mappings FrozenMappings."""
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._items = {str(key): _frozen(value) for key, value in (items or {}).items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return FrozenMapping(value)
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _thawed(value: Any) -> Any:
+    """The inverse of `_frozen`: what YAML and JSON can write."""
+    if isinstance(value, Mapping):
+        return {key: _thawed(item) for key, item in value.items()}
+    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
+
+
+class Edge(NamedTuple):
+    """One operation applied to one earlier node."""
+
+    operation: str
+    input: int
+
+
+@dataclass(frozen=True)
+class CellGenotype:
+    """One cell's wiring.
+
+    Attributes:
+        inputs: the number of input nodes.
+        nodes: per intermediate node its edges, in the order in which their outputs are summed.
+        concat: the nodes that the output concatenates, by number.
+
+    Raises:
+        UserError: an unknown operation, an input that is not an earlier node or is read twice, a bad `concat`.
+    """
+
+    inputs: int
+    nodes: tuple[tuple[Edge, ...], ...]
+    concat: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(tuple(Edge(*edge) for edge in edges) for edges in self.nodes))
+        object.__setattr__(self, "concat", tuple(self.concat))
+        if self.inputs < 1:
+            raise UserError(f"inputs: found {self.inputs}, allowed is 1 or more")
+        for k, edges in enumerate(self.nodes):
+            if not edges:
+                raise UserError(f"nodes[{k}]: found no edge, allowed is one or more")
+            read: set[int] = set()
+            for e, edge in enumerate(edges):
+                self._check_edge(edge, k, e, read)
+                read.add(edge.input)
+        last = self.inputs + len(self.nodes) - 1
+        for index, node in enumerate(self.concat):
+            if not self.inputs <= node <= last or node in self.concat[:index]:
+                raise UserError(f"concat[{index}]: found {node}, allowed are {self.inputs}..{last}, each once")
+        if not self.concat:
+            raise UserError(f"concat: found no node, allowed are one or more of {self.inputs}..{last}")
+
+    def _check_edge(self, edge: Edge, k: int, e: int, read: set[int]) -> None:
+        if edge.operation not in OPERATIONS:
+            raise UserError(
+                f"nodes[{k}][{e}][0]: found the unknown operation {shown(edge.operation)}"
+                f"{suggestion(edge.operation, list(OPERATIONS))}; allowed are {', '.join(OPERATIONS)}"
+            )
+        if not 0 <= edge.input < self.inputs + k:
+            raise UserError(
+                f"nodes[{k}][{e}][1]: found input {edge.input}, allowed are the nodes before "
+                f"node {self.inputs + k}: 0..{self.inputs + k - 1}"
+            )
+        if edge.input in read:
+            raise UserError(f"nodes[{k}][{e}][1]: found input {edge.input} a second time, allowed is once per node")
+
+    def edges(self) -> Iterator[tuple[int, Edge]]:
+        """(node number, edge) for every edge, in order."""
+        for k, edges in enumerate(self.nodes):
+            for edge in edges:
+                yield self.inputs + k, edge
+
+    def graph(self) -> nx.DiGraph:
+        """The cell as a graph: integer nodes with a `kind`, an `output` node, edges with an `operation`."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(range(self.inputs), kind="input")
+        graph.add_nodes_from(range(self.inputs, self.inputs + len(self.nodes)), kind="node")
+        graph.add_node("output", kind="output")
+        graph.add_edges_from((edge.input, node, {"operation": edge.operation}) for node, edge in self.edges())
+        graph.add_edges_from((node, "output", {"operation": "concat"}) for node in self.concat)
+        return graph
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """Named cells, a name, and two free sections of plain data.
+
+    Attributes:
+        name: what people call it.
+        cells: cell name -> CellGenotype.
+        network: settings of the network around the cells, read by whoever builds it.
+        provenance: where it comes from: space, seed, scores, command, versions.
+    """
+
+    name: str
+    cells: Mapping[str, CellGenotype]
+    network: Mapping[str, Any] = field(default_factory=FrozenMapping)
+    provenance: Mapping[str, Any] = field(default_factory=FrozenMapping)
+
+    def __post_init__(self) -> None:
+        for section in ("cells", "network", "provenance"):
+            object.__setattr__(self, section, FrozenMapping(getattr(self, section)))
+
+    @staticmethod
+    def load(source: str | Path) -> Genotype:
+        """Read a genotype from a file, or a shipped one by its name, such as `cheapmatting`.
+
+        Raises:
+            UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
+        """
+        shipped = resources.files("atldas") / "genotypes" / f"{source}.yaml"
+        if not Path(source).is_file() and shipped.is_file():  # a folder of that name is no reason to miss it
+            return Genotype.parse(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
+        if not Path(source).exists() and Path(source).suffix not in (".yaml", ".yml"):
+            raise UserError(f"{source}: no such file, nor a shipped genotype; shipped are {', '.join(shipped_names())}")
+        return Genotype._from_plain(read_yaml(source), str(source))
+
+    @staticmethod
+    def parse(text: str, source: str) -> Genotype:
+        """Read a genotype from YAML text; `source` names it in errors."""
+        return Genotype._from_plain(parse_yaml(text, source), source)
+
+    @staticmethod
+    def _from_plain(data: dict[str, Any], source: str) -> Genotype:
+        file = fill(_GenotypeFile, data, source)
+        cells = {}
+        for name, cell in file.cells.items():
+            try:
+                cells[name] = CellGenotype(cell.inputs, cell.nodes, cell.concat)  # type: ignore[arg-type]
+            except UserError as error:
+                raise UserError(f"{source}: cells.{name}.{error}") from None
+        return Genotype(file.name, cells, file.network, file.provenance)
+
+    def plain_network(self) -> dict[str, Any]:
+        """The `network` section as plain mappings and lists, fit for `atldas.config.fill`."""
+        section: dict[str, Any] = _thawed(self.network)
+        return section
+
+    def save(self, path: str | Path) -> None:
+        """Write the genotype as YAML; `load` gives back an equal one."""
+        write_text(path, self.to_yaml())
+
+    def to_yaml(self) -> str:
+        """The file's text: the cells line by line, then the free sections."""
+        lines = [f"schema: {SCHEMA}", _dumped({"name": self.name}), "cells:"]
+        for name, cell in self.cells.items():
+            lines += [f"  {_dumped(name)}:", f"    inputs: {cell.inputs}", f"    nodes:{'' if cell.nodes else ' []'}"]
+            for k, edges in enumerate(cell.nodes):
+                listed = ", ".join(f"[{_dumped(edge.operation)}, {edge.input}]" for edge in edges)
+                lines.append(f"      - [{listed}]  # node {cell.inputs + k}")
+            lines.append(f"    concat: {list(cell.concat)}")
+        text = "\n".join(lines) + "\n"
+        for section in ("network", "provenance"):
+            if content := _thawed(getattr(self, section)):
+                text += yaml.safe_dump({section: content}, sort_keys=False, allow_unicode=True, width=110)
+        return text
+
+    def to_json(self) -> str:
+        """One line of text with everything in it, for a weight file's metadata; `parse` reads it, JSON being YAML."""
+        cells = {
+            name: {"inputs": cell.inputs, "nodes": cell.nodes, "concat": cell.concat}
+            for name, cell in self.cells.items()
+        }
+        sections = {"network": _thawed(self.network), "provenance": _thawed(self.provenance)}
+        return json.dumps({"schema": SCHEMA, "name": self.name, "cells": cells, **sections})
+
+
+def shipped_names() -> list[str]:
+    """The genotypes that `Genotype.load` finds by name."""
+    folder = resources.files("atldas") / "genotypes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _dumped(value: Any) -> str:
+    """`value` on one line of YAML, quoted where it needs to be."""
+    text: str = yaml.safe_dump(value, allow_unicode=True, width=10**9, default_flow_style=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+@config
+class _CellFile:
+    inputs: Annotated[int, Ge(1)]
+    nodes: tuple[tuple[tuple[str, int], ...], ...]
+    concat: tuple[int, ...]
+
+
+@config
+class _GenotypeFile:
+    schema: Literal[1]
+    name: Annotated[str, MinLen(1)]
+    cells: Annotated[dict[str, _CellFile], MinLen(1)]
+    network: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)

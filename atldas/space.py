@@ -1,0 +1,152 @@
+"""A search space: for each kind of cell, what a search may choose. Read from YAML."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, MinLen
+
+from .config import config, fill, parse_yaml, read_yaml, shown, suggestion
+from .errors import UserError
+from .genotype import CellGenotype, Edge
+from .operations import OPERATIONS
+
+
+@dataclass(frozen=True)
+class CellSpace:
+    """The choices within one kind of cell.
+
+    Each of `nodes` intermediate nodes reads `inputs_per_node` distinct earlier nodes (None: all of them) and applies
+    one of `operations` to each. Candidate edges are numbered node by node, within a node by the earlier node read.
+    """
+
+    inputs: int
+    nodes: int
+    inputs_per_node: int | None
+    operations: tuple[str, ...]
+    concat: tuple[int, ...]
+
+    @cached_property
+    def node_numbers(self) -> tuple[int, ...]:
+        return tuple(range(self.inputs, self.inputs + self.nodes))
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Every candidate (node, input)."""
+        return tuple((node, i) for node in self.node_numbers for i in range(node))
+
+    def subsets(self, node: int) -> tuple[tuple[int, ...], ...]:
+        """The sets of earlier nodes that `node` may read."""
+        return tuple(itertools.combinations(range(node), node if self.inputs_per_node is None else self.inputs_per_node))
+
+    def candidates(self) -> Iterator[tuple[int, Edge]]:
+        """Every operation on every candidate edge."""
+        return ((node, Edge(operation, i)) for node, i in self.edges for operation in self.operations)
+
+    def size(self) -> int:
+        """How many different cells there are."""
+        choices = len(self.operations)
+        return math.prod(
+            sum(choices ** len(subset) for subset in self.subsets(node)) for node in self.node_numbers
+        )
+
+    def enumerate(self) -> Iterator[CellGenotype]:
+        """Every cell; for toy spaces."""
+        per_node = [
+            [
+                tuple(Edge(*pair) for pair in zip(operations, subset, strict=True))
+                for subset in self.subsets(node)
+                for operations in itertools.product(self.operations, repeat=len(subset))
+            ]
+            for node in self.node_numbers
+        ]
+        return (CellGenotype(self.inputs, nodes, self.concat) for nodes in itertools.product(*per_node))
+
+    def first(self) -> CellGenotype:
+        """Some cell of the space: what a supernet's cell is set to before anything has been drawn."""
+        return next(self.enumerate())
+
+
+@dataclass(frozen=True)
+class Space:
+    """A named search space: cell kind -> CellSpace."""
+
+    name: str
+    cells: dict[str, CellSpace]
+
+    @staticmethod
+    def load(source: str | Path) -> Space:
+        """Read a space from a file, or a shipped one by its name, such as `darts`.
+
+        Raises:
+            UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
+        """
+        shipped = resources.files("atldas.search_spaces") / f"{source}.yaml"
+        if not Path(source).is_file() and shipped.is_file():
+            return Space.from_plain(parse_yaml(shipped.read_text(encoding="utf-8"), f"{source}.yaml"), f"{source}.yaml")
+        if not Path(source).exists() and Path(source).suffix not in (".yaml", ".yml"):
+            raise UserError(f"{source}: no such file, nor a shipped space; shipped are {', '.join(shipped_spaces())}")
+        return Space.from_plain(read_yaml(source), str(source))
+
+    @staticmethod
+    def from_plain(data: dict[str, Any], source: str) -> Space:
+        """Check plain data, as YAML holds it, and make a space of it."""
+        file = fill(_SpaceFile, data, source)
+        return Space(file.name, {name: _cell(cell, f"{source}: cells.{name}") for name, cell in file.cells.items()})
+
+    def size(self) -> int:
+        """How many different children there are."""
+        return math.prod(cell.size() for cell in self.cells.values())
+
+
+def shipped_spaces() -> list[str]:
+    """The spaces that `Space.load` finds by name."""
+    folder = resources.files("atldas.search_spaces")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+@config
+class _CellFile:
+    inputs: Annotated[int, Ge(1)]
+    nodes: Annotated[int, Ge(1)]
+    inputs_per_node: Annotated[int, Ge(1)] | Literal["all"]
+    operations: Annotated[tuple[str, ...], MinLen(1)]
+    concat: tuple[int, ...] | None = None
+
+
+@config
+class _SpaceFile:
+    schema: Literal[1]
+    name: Annotated[str, MinLen(1)]
+    cells: Annotated[dict[str, _CellFile], MinLen(1)]
+
+
+def _cell(file: _CellFile, where: str) -> CellSpace:
+    for index, operation in enumerate(file.operations):
+        if operation not in OPERATIONS:
+            raise UserError(
+                f"{where}.operations[{index}]: found the unknown operation {shown(operation)}"
+                f"{suggestion(operation, list(OPERATIONS))}; allowed are {', '.join(OPERATIONS)}"
+            )
+        if operation in file.operations[:index]:
+            raise UserError(f"{where}.operations[{index}]: found {operation} a second time, allowed is once")
+    k = None if file.inputs_per_node == "all" else file.inputs_per_node
+    if k is not None and k > file.inputs:
+        raise UserError(
+            f"{where}.inputs_per_node: found {k}, but the first node has only {file.inputs} earlier nodes to read; "
+            f"allowed are 1..{file.inputs} or all"
+        )
+    concat = file.concat or tuple(range(file.inputs, file.inputs + file.nodes))
+    space = CellSpace(file.inputs, file.nodes, k, file.operations, concat)
+    try:
+        space.first()  # its genotype checks `concat`
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from None
+    return space

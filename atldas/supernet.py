@@ -1,0 +1,125 @@
+"""The supernet: one network that holds every candidate operation and runs just the child that was selected.
+
+Hard pruning: an operation that is not in the selected child is not called. It gets no gradient (`None`, not zero), so
+an optimizer neither moves it nor makes state for it until it is first drawn.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .cell import Cell, CellFactory, CellPlace, Gates, fixed_cells
+from .cost import macs, operation_cost
+from .errors import UserError
+from .genotype import Genotype
+from .space import Space
+
+Build = Callable[[CellFactory], nn.Module]
+
+
+class Supernet(nn.Module):
+    """Wraps the network that `build` makes; called like that network.
+
+    Args:
+        space: what each kind of cell may be.
+        build: makes the task's network from a cell factory.
+    """
+
+    def __init__(self, space: Space, build: Build) -> None:
+        super().__init__()
+        self.space = space
+        self._build = build
+        self._cells: list[Cell] = []  # in the order in which the network asked for them
+        self.network = build(self._new_cell)
+
+    def _new_cell(self, place: CellPlace) -> Cell:
+        if place.kind not in self.space.cells:
+            raise UserError(
+                f"space {self.space.name}: the network needs a cell {place.kind!r}, "
+                f"found {', '.join(self.space.cells)}"
+            )
+        space = self.space.cells[place.kind]
+        cell = Cell(space.first(), place, space.candidates())
+        self._cells.append(cell)
+        return cell
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        output: Tensor = self.network(*inputs)
+        return output
+
+    def select(self, child: Genotype, gates: Mapping[str, Gates] | None = None) -> None:
+        """Run `child` from now on, with the gates of an evaluation sampler if there are any."""
+        for cell in self._cells:
+            kind = cell.place.kind
+            cell.select(child.cells[kind], gates[kind] if gates else None)
+
+    def selected_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that the selected child uses: those outside the cells, the adapters, its own operations."""
+        candidates = {id(p) for cell in self._cells for p in cell.edges.parameters()}
+        yield from (p for p in self.network.parameters() if id(p) not in candidates)
+        for cell in self._cells:
+            for node, edge in cell.genotype.edges():
+                yield from cell.operation(node, edge).parameters()
+
+    def fixed(self, child: Genotype) -> nn.Module:
+        """The fixed network of `child` with this supernet's weights and statistics copied in: the same function."""
+        network = self._build(fixed_cells(child))
+        mine = self.network.state_dict()
+        network.load_state_dict({name: mine[name] for name in network.state_dict()})
+        for parameter in self.network.parameters():
+            return network.to(parameter.device)
+        return network
+
+    def operation_macs(self, input_shape: Sequence[int]) -> tuple[dict[str, Tensor], int]:
+        """MACs of every (edge, operation), summed over the cells of each kind, and the MACs of everything else.
+
+        Returns:
+            kind -> [edges, operations], and the constant part, both for one input of `input_shape` ([1, C, H, W]).
+        """
+        sizes = self._cell_sizes(input_shape)
+        tables = {
+            kind: torch.zeros(len(s.edges), len(s.operations), dtype=torch.float64)  # counts pass float32's 2 ** 24
+            for kind, s in self.space.cells.items()
+        }
+        for cell, (height, width) in zip(self._cells, sizes, strict=True):
+            space, table, place = self.space.cells[cell.place.kind], tables[cell.place.kind], cell.place
+            for row, (_, i) in enumerate(space.edges):
+                # Behind the cell's inputs everything has the reduced size and stride 1.
+                from_input = i < space.inputs
+                stride = place.stride if from_input else 1
+                h, w = (height, width) if from_input else (-(-height // place.stride), -(-width // place.stride))
+                for column, name in enumerate(space.operations):
+                    table[row, column] += operation_cost(name, place.channels, stride, h, w).macs
+        return tables, self._constant_macs(input_shape, tables)
+
+    def _cell_sizes(self, input_shape: Sequence[int]) -> list[tuple[int, int]]:
+        """(height, width) of each cell's adapted inputs."""
+        shadow = copy.deepcopy(self).to("meta").eval()
+        sizes: list[tuple[int, int]] = []
+
+        def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(module, Cell)
+            stride = module.place.input_strides[-1]
+            height, width = inputs[-1].shape[2:]
+            sizes.append((-(-height // stride), -(-width // stride)))
+
+        for cell in shadow._cells:
+            cell.register_forward_pre_hook(record)
+        with torch.no_grad():
+            shadow(torch.empty(tuple(input_shape), device="meta"))
+        return sizes
+
+    def _constant_macs(self, input_shape: Sequence[int], tables: Mapping[str, Tensor]) -> int:
+        """MACs of the network less those of the operations that it currently runs."""
+        total = macs(self, lambda meta: meta(torch.empty(tuple(input_shape), device="meta")))
+        selected = {cell.place.kind: cell.genotype for cell in self._cells}
+        for kind, genotype in selected.items():
+            space = self.space.cells[kind]
+            for node, edge in genotype.edges():
+                row, column = space.edges.index((node, edge.input)), space.operations.index(edge.operation)
+                total -= int(tables[kind][row, column])
+        return total

@@ -1,0 +1,161 @@
+"""Weight files: our own (safetensors, one file is a whole model) and the published checkpoints."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from atldas.atomic import atomic_path
+from atldas.config import fill, plain
+from atldas.errors import UserError
+from atldas.genotype import Genotype
+
+from .network import CheapMatting, NetworkConfig
+
+FORMAT = "cheapmatting-1"
+
+# Published tensor names -> ours, in order: the first rule that fits wins. `_ops.K` (the K-th edge of the genotype) is
+# put into words by `_edge_names`.
+PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
+    (r"stem00\.", "stem_half."),
+    (r"stem05\.0\.", "stem_quarter.0."),
+    (r"stem05\.([12])\.", r"stem_quarter.\1.layers."),
+    (r"stem10\.", "stem_eighth."),
+    (r"cells\.(\d+)\.preprocess([01])\.op\.", r"cells.\1.adapters.\2."),  # ReLU, convolution, BatchNorm
+    (r"cells\.(\d+)\.preprocess([01])\.", r"cells.\1.adapters.\2."),  # factorized reduce
+    (r"cells\.(\d+)\._ops\.(\d+)\.(op\.)?", r"cells.\1.edges.\2."),
+    (r"ppm\.conv\.([0-3])\.0\.", r"pyramid.branches.\1."),
+    (r"ppm\.out\.0\.", "pyramid.merge."),
+    (r"decoder_layer([0-3])\.0\.", r"decoder_<\1>.0."),
+    (r"decoder_layer([0-3])\.([12])\.", r"decoder_<\1>.\2.layers."),
+    (r"pred\.", "head."),
+)
+# Parts of names, wherever they stand.
+PUBLISHED_PARTS = {
+    ".conv_1.": ".even.", ".conv_2.": ".odd.", ".bn.": ".norm.",  # factorized reduce
+    ".conv1.": ".0.", ".gn1.": ".1.", ".conv2.": ".3.", ".gn2.": ".4.", ".conv3.": ".6.",  # residual block
+    "_<3>": "_16", "_<2>": "_8", "_<1>": "_4", "_<0>": "_2",
+}  # fmt: skip
+UNUSED = r"ppm\.conv\.4\."  # a fifth pooling branch, in every published checkpoint and in no computation
+UNUSED_PARAMETERS = 98_432
+
+
+def save_model(network: CheapMatting, path: str | Path, **metadata: str) -> None:
+    """Write `network` as safetensors with genotype and configuration in the metadata; `metadata` is added."""
+    header = {
+        "format": FORMAT,
+        "genotype": network.genotype.to_json(),
+        "network": json.dumps(plain(network.config)),
+        **metadata,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, header)
+
+
+def load_model(path: str | Path) -> CheapMatting:
+    """Read our own file or a published checkpoint, told apart by their contents. Eval mode, on the CPU."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise UserError(f"{path}: weights cannot be read ({error.strerror})") from error
+    return _load_own(path) if start[8:] == b"{" else load_published(path)  # safetensors: a length, then JSON
+
+
+def _load_own(path: Path) -> CheapMatting:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: is not a whole safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        found = metadata.get("format", "no format")
+        raise UserError(f"{path}: metadata: found {found}, allowed is {FORMAT}, as CheapMatting.save writes it")
+    genotype = Genotype.parse(metadata["genotype"], f"{path} (metadata)")
+    config = fill(NetworkConfig, json.loads(metadata["network"]), f"{path} (metadata)", at="network")
+    return _filled(CheapMatting(genotype, config), tensors, path)
+
+
+def load_published(path: str | Path) -> CheapMatting:
+    """Read a published checkpoint: a pickled dict whose key `model` holds the state dict. Nothing in it is executed.
+
+    Raises:
+        UserError: no such file, no such dict, or other tensors than the published network's, the first few named.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: weights cannot be read ({error.strerror})") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: is neither a safetensors file of ours nor a published checkpoint "
+            "(a pickle of plain tensors); check that the file is whole and the right one"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
+        found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
+        raise UserError(f"{path}: found {found}, a published checkpoint is a dict whose key `model` holds the tensors")
+    genotype = Genotype.load("cheapmatting")
+    network = CheapMatting(genotype, NetworkConfig())
+    return _filled(network, rename_published(checkpoint["model"], genotype, network.config), path)
+
+
+def rename_published(
+    tensors: Mapping[str, Tensor], genotype: Genotype, config: NetworkConfig
+) -> dict[str, Tensor]:
+    """The tensors of a published state dict under our names; the unused branch is left out, unknown names stay."""
+    edges = _edge_names(genotype, config)
+    renamed = {}
+    for name, tensor in tensors.items():
+        if not re.match(UNUSED, name):
+            renamed[_our_name(name, edges)] = tensor
+    return renamed
+
+
+def _our_name(name: str, edges: Mapping[str, str]) -> str:
+    for pattern, replacement in PUBLISHED_NAMES:
+        ours, count = re.subn(f"^{pattern}", replacement, name)
+        if count:
+            for part, our_part in PUBLISHED_PARTS.items():
+                ours = ours.replace(part, our_part)
+            return re.sub(r"^cells\.\d+\.edges\.\d+\.", lambda match: edges.get(match[0], match[0]), ours)
+    return name
+
+
+def _edge_names(genotype: Genotype, config: NetworkConfig) -> dict[str, str]:
+    """`cells.0.edges.1.` (the second edge of cell 0) -> `cells.0.edges.2_from_1.dil_conv_5x5.`"""
+    names = {}
+    for index in range(config.cells):
+        kind = "reduce" if index in config.reductions else "normal"
+        for k, (node, edge) in enumerate(genotype.cells[kind].edges()):
+            names[f"cells.{index}.edges.{k}."] = f"cells.{index}.edges.{node}_from_{edge.input}.{edge.operation}."
+    return names
+
+
+def _filled(network: CheapMatting, tensors: Mapping[str, Tensor], path: str | Path) -> CheapMatting:
+    """`network` with all of `tensors` and nothing else; float16 files are computed in float32."""
+    own = network.state_dict()
+    faults = [f"{name}: missing" for name in own if name not in tensors]
+    faults += [f"{name}: left over" for name in tensors if name not in own]
+    faults += [
+        f"{name}: found shape {list(tensor.shape)}, allowed is {list(own[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in own and tensor.shape != own[name].shape
+    ]
+    if faults:
+        raise UserError(
+            f"{path}: {len(faults)} tensors differ from those of genotype {network.genotype.name}: "
+            + "; ".join(faults[:3])
+        )
+    network.load_state_dict(dict(tensors))
+    return network.eval()
