@@ -68,14 +68,12 @@ class Cell(nn.Module):
             FactorizedReduce(c, place.channels) if s == 2 else conv_bn(c, place.channels)
             for c, s in zip(place.in_channels, place.input_strides, strict=True)
         )
-        self.edges = nn.ModuleDict()
+        edges: dict[str, dict[str, nn.Module]] = {}
         for node, edge in genotype.edges() if candidates is None else candidates:
-            name = _edge_name(node, edge.input)
-            if name not in self.edges:
-                self.edges[name] = nn.ModuleDict()
             stride = place.stride if edge.input < genotype.inputs else 1
             operation = OPERATIONS[edge.operation](place.channels, stride)
-            self.edges[name][edge.operation] = operation  # type: ignore[index]
+            edges.setdefault(_edge_name(node, edge.input), {})[edge.operation] = operation
+        self.edges = nn.ModuleDict({name: nn.ModuleDict(operations) for name, operations in edges.items()})
         self.select(genotype)
 
     def select(self, genotype: CellGenotype, gates: Gates | None = None) -> None:
@@ -85,7 +83,7 @@ class Cell(nn.Module):
 
     def operation(self, node: int, edge: Edge) -> nn.Module:
         """The module of one operation."""
-        return self.edges[_edge_name(node, edge.input)][edge.operation]  # type: ignore[index]
+        return self.get_submodule(f"edges.{_edge_name(node, edge.input)}.{edge.operation}")
 
     def forward(self, *inputs: Tensor) -> Tensor:
         states = [adapt(x) for adapt, x in zip(self.adapters, inputs, strict=True)]

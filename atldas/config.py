@@ -33,8 +33,9 @@ STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def config(cls: type[T]) -> type[T]:
-    """Class decorator: a frozen, keyword-only dataclass that refuses unknown keys, wrong types and impossible values."""
-    return pydantic.dataclasses.dataclass(cls, config=STRICT, frozen=True, kw_only=True)
+    """Class decorator: a frozen, keyword-only dataclass that refuses unknown keys, wrong types, impossible values."""
+    made: type[T] = pydantic.dataclasses.dataclass(cls, config=STRICT, frozen=True, kw_only=True)  # type: ignore[assignment]
+    return made
 
 
 def read_config(cls: type[T], path: str | Path, assignments: Sequence[str] = ()) -> T:
@@ -96,7 +97,7 @@ def _refuse_duplicate_keys(node: yaml.Node | None, source: str, path: str = "") 
 
 
 def assign(mapping: dict[str, Any], assignment: str) -> None:
-    """Carry out one `key.path=value` in place; the value is read as YAML, so `3`, `true` and `[1, 2]` mean what they say.
+    """Carry out one `key.path=value` in place; its value is read as YAML: `3`, `true`, `[1, 2]`.
 
     Raises:
         UserError: no `=`, or the path runs through something that is not a mapping.
@@ -108,7 +109,8 @@ def assign(mapping: dict[str, Any], assignment: str) -> None:
     for depth, key in enumerate(parents):
         mapping = mapping.setdefault(key, {})
         if not isinstance(mapping, dict):
-            raise UserError(f"--set {assignment}: {'.'.join(parents[: depth + 1])} is a single value, it has no keys inside")
+            parent = ".".join(parents[: depth + 1])
+            raise UserError(f"--set {assignment}: {parent} is a single value, it has no keys inside")
     try:
         mapping[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -121,7 +123,7 @@ def fill(cls: type[T], mapping: Any, source: str, at: str = "") -> T:
     `source` names the file and `at` the key path of `mapping` within it, for errors.
 
     Raises:
-        UserError: unknown or missing key, wrong type or impossible value; the first fault is described, the rest counted.
+        UserError: unknown or missing key, wrong type, impossible value; the first fault is told, the rest counted.
     """
     try:
         # Through JSON, because pydantic's strict mode then takes a list for a tuple but still refuses "3" for 3.
@@ -173,7 +175,8 @@ def _describe(cls: Any, fault: Any, at: str) -> str:
         return f"{path}: found an unknown key{hint}; allowed are {', '.join(allowed)}"
     if fault["type"] in ("missing", "missing_argument"):
         return f"{path}: found nothing; this key is needed"
-    allowed_text = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").replace("an object", "a mapping of keys to values")
+    allowed_text = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed_text = allowed_text.replace("an object", "a mapping of keys to values")
     found = fault["input"]
     hint = ""
     if isinstance(found, str) and _is_number(found):

@@ -63,7 +63,7 @@ def operation_cost(name: str, channels: int, stride: int, height: int, width: in
     return _operation_cost(OPERATIONS[name], channels, stride, height, width)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _operation_cost(factory: Factory, channels: int, stride: int, height: int, width: int) -> Cost:
     with torch.device("meta"):
         module = factory(channels, stride)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,7 @@ class CellDistribution(nn.Module):
         self.space = space
         self.edge_index = {edge: index for index, edge in enumerate(space.edges)}
         self.operation_logits = nn.Parameter(torch.zeros(len(space.edges), len(space.operations)))
-        self.topology_logits = nn.ParameterList(
-            torch.zeros(len(space.subsets(node))) for node in space.node_numbers
-        )
+        self.topology_logits = nn.ParameterList(torch.zeros(len(space.subsets(node))) for node in space.node_numbers)
         self.register_buffer("operation_allowed", torch.ones_like(self.operation_logits, dtype=torch.bool))
         for k, beta in enumerate(self.topology_logits):
             self.register_buffer(f"topology_allowed_{k}", torch.ones_like(beta, dtype=torch.bool))
@@ -159,7 +158,7 @@ def _entropy(log_p: Tensor) -> Tensor:
     return -(log_p.exp() * log_p.masked_fill(log_p.isneginf(), 0.0)).sum(dim=-1)
 
 
-def _best_pairs(left: list, right: list, n: int) -> list:  # type: ignore[type-arg]
+def _best_pairs(left: list[Any], right: list[Any], n: int) -> list[Any]:
     """The n best of all pairs of two independent choices, each a (log-probability, item); left items are tuples."""
     pairs = ((a + b, items, item) for a, items in left for b, item in right if a + b != -torch.inf)
     return [(s, (*items, item)) for s, items, item in heapq.nlargest(n, pairs, key=lambda pair: pair[0])]

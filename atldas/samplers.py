@@ -81,9 +81,7 @@ EVALUATION_SAMPLERS: dict[str, EvaluationSampler] = {
 }
 
 
-def _gated_cell(
-    cell: CellDistribution, temperature: float, generator: torch.Generator
-) -> tuple[CellGenotype, Gates]:
+def _gated_cell(cell: CellDistribution, temperature: float, generator: torch.Generator) -> tuple[CellGenotype, Gates]:
     noisy_operations = cell.log_operations() + gumbel(cell.operation_logits.shape, generator)
     chosen = noisy_operations.argmax(dim=1).tolist()
     relaxed = (noisy_operations / temperature).softmax(dim=1)  # [edges, operations]

@@ -44,7 +44,7 @@ class CellSpace:
 
     def subsets(self, node: int) -> tuple[tuple[int, ...], ...]:
         """The sets of earlier nodes that `node` may read."""
-        return tuple(itertools.combinations(range(node), node if self.inputs_per_node is None else self.inputs_per_node))
+        return tuple(itertools.combinations(range(node), self.inputs_per_node or node))
 
     def candidates(self) -> Iterator[tuple[int, Edge]]:
         """Every operation on every candidate edge."""
@@ -53,9 +53,7 @@ class CellSpace:
     def size(self) -> int:
         """How many different cells there are."""
         choices = len(self.operations)
-        return math.prod(
-            sum(choices ** len(subset) for subset in self.subsets(node)) for node in self.node_numbers
-        )
+        return math.prod(sum(choices ** len(subset) for subset in self.subsets(node)) for node in self.node_numbers)
 
     def enumerate(self) -> Iterator[CellGenotype]:
         """Every cell; for toy spaces."""

@@ -1,0 +1,204 @@
+"""Image classification on an image folder: the example of a task, and the field's usual proving ground.
+
+    task: atldas.classification:ImageFolderTask
+    task_options: {folder: data/cifar10/train, image_size: 32}
+
+The folder holds one folder per class, with images of any size in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .cell import Cell, CellFactory, CellPlace
+from .config import config
+from .errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class ImageClassifier(nn.Module):
+    """The DARTS network for small images: a 3x3 stem, a chain of cells, global pooling, a linear layer.
+
+    [N, 3, H, W] -> logits [N, classes]. The cells at one and two thirds of the depth halve the size and double the
+    channels if there is a `reduce` kind of cell.
+
+    Args:
+        make_cell: the cell factory.
+        channels: channels of a node in the first cells.
+        depth: how many cells.
+        classes: how many classes.
+        inputs: how many inputs each cell reads (2: the last two cells' outputs, 1: the last one's).
+    """
+
+    def __init__(self, make_cell: CellFactory, channels: int, depth: int, classes: int, inputs: int = 2) -> None:
+        super().__init__()
+        stem = 3 * channels
+        self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
+        self.inputs = inputs
+        self.cells = nn.ModuleList()
+        history = [stem, stem]  # channels of the last two states
+        reduced = False
+        for index in range(depth):
+            reduce = index in (depth // 3, 2 * depth // 3)
+            channels *= 2 if reduce else 1
+            strides = (2 if reduced else 1, 1)[-inputs:]
+            kind, stride = ("reduce", 2) if reduce else ("normal", 1)
+            cell: Cell = make_cell(CellPlace(kind, tuple(history[-inputs:]), channels, stride, strides))
+            self.cells.append(cell)
+            history = [history[-1], cell.out_channels]
+            reduced = reduce
+        self.classifier = nn.Linear(history[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = state = self.stem(x)
+        for cell in self.cells:
+            before, state = state, cell(*(before, state)[-self.inputs :])
+        pooled = state.mean(dim=(2, 3))  # [N, C]
+        logits: Tensor = self.classifier(pooled)
+        return logits
+
+
+class Labelled(NamedTuple):
+    """A batch of images float32 [N, 3, H, W], standardised, and class numbers int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@config
+class ImageFolderOptions:
+    """Options of `ImageFolderTask`.
+
+    Attributes:
+        folder: one folder of images per class.
+        image_size: every image is resized to this many pixels a side.
+        channels, depth: of the network, see `ImageClassifier`.
+        batch: images per batch.
+        held_out_share: the share of the images that judges architectures; the others train weights.
+        measured: how many held-out images the metric is taken over (all, if there are fewer).
+    """
+
+    folder: str
+    image_size: Annotated[int, Ge(8)] = 32
+    channels: Annotated[int, Ge(2)] = 16
+    depth: Annotated[int, Ge(3)] = 8
+    batch: Annotated[int, Ge(2)] = 64
+    held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.5
+    measured: Annotated[int, Ge(1)] = 2000
+
+
+class ImageFolderTask:
+    """Fulfils `atldas.task.Task`; the metric is accuracy in 0..1."""
+
+    Options = ImageFolderOptions
+    metric = "accuracy"
+    larger_is_better = True
+
+    def __init__(self, options: ImageFolderOptions, seed: int, device: torch.device) -> None:
+        self.options, self.seed, self.device = options, seed, device
+        self.input_shape = (1, 3, options.image_size, options.image_size)
+        files = _files_by_class(Path(options.folder))
+        self.classes = list(files)
+        self._paths = [path for paths in files.values() for path in paths]
+        self._labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
+        self._images: dict[int, npt.NDArray[np.uint8]] = {}  # decoded once; a folder of small images fits in memory
+        order = np.random.default_rng([seed, 0]).permutation(len(self._paths))
+        held_out = round(options.held_out_share * len(order))
+        if min(held_out, len(order) - held_out) < options.batch:
+            raise UserError(
+                f"{options.folder}: {len(order)} images do not fill one batch of {options.batch} in each of the "
+                "training and held-out halves; lower task_options.batch or add images"
+            )
+        self._held_out, self._training = order[:held_out], order[held_out:]
+
+    def build(self, cells: CellFactory) -> nn.Module:
+        return ImageClassifier(cells, self.options.channels, self.options.depth, len(self.classes))
+
+    def network_section(self) -> dict[str, Any]:
+        return {"channels": self.options.channels, "depth": self.options.depth, "classes": len(self.classes)}
+
+    def training_batches(self, start: int) -> Iterator[Labelled]:
+        return self._batches(self._training, start, stream=1)
+
+    def held_out_batches(self, start: int) -> Iterator[Labelled]:
+        return self._batches(self._held_out, start, stream=2)
+
+    def loss(self, network: nn.Module, batch: Labelled) -> Tensor:
+        return F.cross_entropy(network(batch.images), batch.labels)
+
+    @torch.no_grad()
+    def measure(self, network: nn.Module) -> float:
+        chosen = self._held_out[: self.options.measured]
+        right = 0
+        for first in range(0, len(chosen), self.options.batch):
+            batch = self._load(chosen[first : first + self.options.batch], None)
+            right += int((network(batch.images).argmax(dim=1) == batch.labels).sum())
+        return right / len(chosen)
+
+    def _batches(self, indices: npt.NDArray[np.int64], start: int, stream: int) -> Iterator[Labelled]:
+        per_epoch = len(indices) // self.options.batch
+        number = start
+        while True:
+            epoch, position = divmod(number, per_epoch)
+            order = np.random.default_rng([self.seed, stream, epoch]).permutation(indices)
+            rng = np.random.default_rng([self.seed, stream, epoch, position])
+            yield self._load(order[position * self.options.batch :][: self.options.batch], rng)
+            number += 1
+
+    def _load(self, indices: npt.NDArray[np.int64], rng: np.random.Generator | None) -> Labelled:
+        """The images, cropped and flipped at random if there is an `rng`."""
+        stack = np.stack([self._image(int(index)) for index in indices])  # [N, H, W, 3]
+        if rng is not None:
+            stack = _augmented(stack, rng)
+        images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2)  # channels_last in memory
+        return Labelled(images.float() / 127.5 - 1.0, torch.from_numpy(self._labels[indices]).to(self.device))
+
+    def _image(self, index: int) -> npt.NDArray[np.uint8]:
+        if index not in self._images:
+            path, size = self._paths[index], self.options.image_size
+            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+            if image is None:
+                raise UserError(f"{path}: is not an image that can be read; remove it or repair it")
+            if image.shape[:2] != (size, size):
+                image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+            self._images[index] = image[:, :, ::-1].astype(np.uint8)
+        return self._images[index]
+
+
+def _files_by_class(folder: Path) -> dict[str, list[Path]]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is not a folder; task_options.folder needs a folder with one folder per class")
+    files = {
+        entry.name: sorted(path for path in entry.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir()
+    }
+    files = {name: paths for name, paths in files.items() if paths}
+    if len(files) < 2:
+        raise UserError(f"{folder}: found {len(files)} folders with images, at least 2 classes are needed")
+    return files
+
+
+def _augmented(stack: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Shift by up to an eighth of the size (edges mirrored) and flip, each image by itself."""
+    N, H, W, _ = stack.shape
+    reach = max(1, H // 8)
+    padded = np.pad(stack, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    tops, lefts = rng.integers(0, 2 * reach + 1, (2, N))
+    flips = rng.integers(0, 2, N)
+    out = np.empty_like(stack)
+    for n in range(N):
+        image = padded[n, tops[n] : tops[n] + H, lefts[n] : lefts[n] + W]
+        out[n] = image[:, ::-1] if flips[n] else image
+    return out

@@ -1,0 +1,98 @@
+"""The command `atldas`: `search` runs a search, `show` prints and draws a genotype."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import UserError, exit_status
+
+if TYPE_CHECKING:
+    from .genotype import Genotype
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="atldas", description="Architecture search with learned topology.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    search = verbs.add_parser("search", help="run a search that a YAML file describes")
+    search.add_argument("experiment", help="the experiment's YAML file")
+    search.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting")
+    search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
+    search.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    search.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    show = verbs.add_parser("show", help="print a genotype as a table, and draw it")
+    show.add_argument("genotype", help="a genotype's file, or a shipped one's name")
+    show.add_argument("--out", type=Path, metavar="CELLS.png", help="draw the cells to this PNG or SVG file")
+    for verb in (search, show):
+        verb.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
+                          help="import a module of yours first, for operations that it adds")  # fmt: skip
+    options = parser.parse_args(arguments)
+    words = list(arguments) if arguments is not None else sys.argv[1:]
+    run = {"search": lambda: _search(options, shlex.join(["atldas", *words])), "show": lambda: _show(options)}
+    return exit_status(lambda: _with_modules(options, run[options.verb]))
+
+
+def _with_modules(options: argparse.Namespace, run: Callable[[], int]) -> int:
+    sys.path.insert(0, "")  # people's own tasks and operations lie where they work
+    for module in options.modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(f"--import {module}: there is no module {error.name}") from error
+    return run()
+
+
+def _search(options: argparse.Namespace, command: str) -> int:
+    from .config import read_config
+    from .device import choose
+    from .search import Experiment, search
+
+    experiment = read_config(Experiment, options.experiment, options.set)
+    folder = options.out or Path("runs") / experiment.name
+    device = choose(options.device)
+    winner = search(experiment, folder, device, options.resume, options.experiment, command)
+    if winner is None:
+        print(f"interrupted; go on with: {command.removesuffix(' --resume')} --resume", file=sys.stderr)
+        return 130
+    print(f"the genotype is {folder / 'genotype.yaml'}; beside it candidates.csv, cells.png, curves.png, log.csv")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from .cell_picture import draw_cells
+    from .genotype import Genotype
+
+    genotype = Genotype.load(options.genotype)
+    print(genotype_table(genotype))
+    if options.out:
+        draw_cells(genotype, options.out)
+        print(f"drawn to {options.out}")
+    return 0
+
+
+def genotype_table(genotype: Genotype) -> str:
+    """The cells side by side: a line per node."""
+    cells = genotype.cells.items()
+    texts = {
+        name: {
+            node: " + ".join(f"{edge.operation}({edge.input})" for edge in edges)
+            for node, edges in enumerate(cell.nodes, start=cell.inputs)
+        }
+        for name, cell in cells
+    }
+    widths = {name: max(len(name) + 5, *(len(text) for text in column.values())) for name, column in texts.items()}
+    lines = [genotype.name, "  ".join(["node", *(f"{name} cell".ljust(widths[name]) for name in texts)]).rstrip()]
+    for node in sorted({node for column in texts.values() for node in column}):
+        row = [str(node).ljust(4), *(texts[name].get(node, "").ljust(widths[name]) for name in texts)]
+        lines.append("  ".join(row).rstrip())
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Choosing the device that `--device` means."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import UserError
+
+CHOICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, then Apple's MPS, else the CPU.
+
+    Raises:
+        UserError: a device that this machine or this build of PyTorch does not have.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    kind = name.split(":")[0]
+    if kind not in available:
+        raise UserError(f"--device: found {name}, allowed are {', '.join(CHOICES)}")
+    if not available[kind]:
+        raise UserError(f"--device {name}: this machine, or this build of PyTorch, has none; use --device cpu")
+    return torch.device(name)

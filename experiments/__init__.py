@@ -1,0 +1,1 @@
+"""Experiments that one command runs, installed as `cheapmatting.experiments`."""

@@ -1,0 +1,1 @@
+"""The search spaces, installed as `atldas.search_spaces`: `Space.load(name)` finds them from any directory."""
