@@ -69,7 +69,9 @@ def measure(kind: str, steps: int, warm_up: int) -> dict[str, float]:
     images = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (32,))
     before = resident_bytes()
-    network = (child_supernet(space) if kind == "child" else dense_supernet(space)).to(memory_format=torch.channels_last)
+    network = (child_supernet(space) if kind == "child" else dense_supernet(space)).to(
+        memory_format=torch.channels_last
+    )
     distribution, generator = Distribution(space), torch.Generator().manual_seed(0)
     optimizer = torch.optim.SGD(network.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
     seconds = []

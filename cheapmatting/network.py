@@ -1,12 +1,12 @@
 """CheapMatting: the matting network around the searched cells (Liu et al., Displays 80:102541, 2023).
 
-                 input [N, 6, H, W]: RGB in 0..1, one-hot trimap (background, unknown, foreground)
-    stem_half     1/2  ------------------------------------------------.
-    stem_quarter  1/4  -----------------------------------------.      |
-    stem_eighth   1/8                                           |      |
-    cells 0..3    1/8  ----------------------------------.      |      |
-    cells 4..8    1/16 --------------------------.       |      |      |
-    cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' decoder_2 <-' -> head -> alpha [N, 1, H, W]
+             input [N, 6, H, W]: RGB in 0..1, one-hot trimap (background, unknown, foreground)
+stem_half     1/2  ------------------------------------------------.
+stem_quarter  1/4  -----------------------------------------.      |
+stem_eighth   1/8                                           |      |
+cells 0..3    1/8  ----------------------------------.      |      |
+cells 4..8    1/16 --------------------------.       |      |      |
+cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' decoder_2 <-' -> head -> alpha [N, 1, H, W]
 """
 
 from __future__ import annotations

@@ -110,9 +110,7 @@ def load_published(path: str | Path) -> CheapMatting:
     return _filled(network, rename_published(checkpoint["model"], genotype, network.config), path)
 
 
-def rename_published(
-    tensors: Mapping[str, Tensor], genotype: Genotype, config: NetworkConfig
-) -> dict[str, Tensor]:
+def rename_published(tensors: Mapping[str, Tensor], genotype: Genotype, config: NetworkConfig) -> dict[str, Tensor]:
     """The tensors of a published state dict under our names; the unused branch is left out, unknown names stay."""
     edges = _edge_names(genotype, config)
     renamed = {}

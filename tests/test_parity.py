@@ -93,6 +93,7 @@ def test_features_equal_the_published_network(network: CheapMatting) -> None:
     hooks = []
     parts = {f"feature_cells.{i}_96x96": network.cells[i] for i in (3, 8, 13)} | {"feature_ppm_96x96": network.pyramid}
     for key, module in parts.items():
+
         def record(module: torch.nn.Module, inputs: object, output: torch.Tensor, key: str = key) -> None:
             seen[key] = output.numpy()
 
@@ -140,5 +141,7 @@ def test_size_and_cost_are_the_published_ones() -> None:
     parts = {name: macs / 1e9 for name, macs in macs_by_part(network, (1, 6, 1024, 1024)).items()}
     assert parts["stem_half"] + parts["stem_quarter"] + parts["stem_eighth"] == pytest.approx(4.3, abs=0.05)
     assert parts["cells"] == pytest.approx(11.3, abs=0.05)
-    assert sum(parts[name] for name in parts if name.startswith(("pyramid", "decoder"))) == pytest.approx(10.7, abs=0.05)
+    assert sum(parts[name] for name in parts if name.startswith(("pyramid", "decoder"))) == pytest.approx(
+        10.7, abs=0.05
+    )
     assert parts["head"] == pytest.approx(12.25, abs=0.01)

@@ -1,0 +1,121 @@
+"""Reading and writing image files, with every fault named by file and mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from atldas.atomic import atomic_path
+from atldas.errors import UserError
+
+Bytes = npt.NDArray[np.uint8]
+READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+# What each writer is told: JPEG a quality at which edges survive, WebP to be lossless.
+WRITERS: dict[str, list[int]] = {
+    ".png": [],
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 101],
+    ".tif": [],
+    ".tiff": [],
+    ".bmp": [],
+}
+NO_ALPHA = (".jpg", ".jpeg", ".bmp")
+# OpenCV takes arrays in its own channel order, BGR.
+TO_FILE_ORDER = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+
+
+def read_image(path: str | Path) -> Bytes:
+    """An image file as uint8 RGB, [H, W, 3].
+
+    Grey becomes RGB, an alpha channel is dropped, 16 bits are scaled to 8 and a photograph is turned as its
+    EXIF orientation says.
+
+    Raises:
+        UserError: no such file, a folder, empty, damaged, not an image, or neither 8 nor 16 bits deep.
+    """
+    bgr = decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
+    """A cut-out: straight (not premultiplied) uint8 RGB [H, W, 3] and float32 alpha [H, W] in 0..1.
+
+    Raises:
+        UserError: as `read_image`, and for an image without an alpha channel.
+    """
+    bgra = decode(path, cv2.IMREAD_UNCHANGED)
+    if bgra.ndim != 3 or bgra.shape[2] != 4:
+        channels = 1 if bgra.ndim == 2 else bgra.shape[2]
+        raise UserError(
+            f"{path}: has no alpha channel (found {channels} channel{'s' * (channels != 1)}, 4 are needed); "
+            "give a cut-out saved as RGBA, for instance PNG or WebP"
+        )
+    rgba = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
+    return np.ascontiguousarray(rgba[..., :3]), np.asarray(rgba[..., 3] / np.float32(255), np.float32)
+
+
+def decode(path: str | Path, flags: int) -> Bytes:
+    """A file decoded by OpenCV with `flags` (channels in BGR order), 16 bits scaled to 8.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if data.size == 0:
+        raise UserError(f"{path}: is an empty file; an image is needed")
+    try:
+        pixels = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise UserError(f"{path}: cannot be decoded ({error.err}); an image is needed") from error
+    if pixels is None or pixels.size == 0 or _cut_short(data):
+        raise UserError(f"{path}: is damaged or not an image; readable are intact files of {', '.join(READABLE)}")
+    if pixels.dtype == np.uint16:
+        return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)  # 65535 = 257 * 255
+    if pixels.dtype != np.uint8:
+        raise UserError(f"{path}: has {pixels.dtype} pixels; save it with 8 or 16 bits a channel")
+    return np.asarray(pixels, np.uint8)
+
+
+def _cut_short(data: Bytes) -> bool:
+    """Whether a JPEG has lost its end: OpenCV decodes what is there and makes the rest grey."""
+    start, end = data[:2].tobytes(), data[-65536:].tobytes()
+    return start == b"\xff\xd8" and b"\xff\xd9" not in end
+
+
+def write_image(path: str | Path, array: Bytes) -> None:
+    """Write uint8 grey [H, W], RGB [H, W, 3] or straight RGBA [H, W, 4], in the format of the suffix.
+
+    The file appears whole or not at all.
+
+    Raises:
+        UserError: an unknown suffix, alpha in a format without it, or a place that cannot be written.
+        ValueError: an array of another shape or type.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise UserError(
+            f"{path}: cannot be written as {suffix or 'a file without suffix'!r}; allowed: {', '.join(WRITERS)}"
+        )
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
+        raise ValueError(f"write_image needs uint8 [H, W], [H, W, 3] or [H, W, 4], got {array.dtype} {array.shape}")
+    if channels == 4 and suffix in NO_ALPHA:
+        raise UserError(f"{path}: {suffix} cannot hold an alpha channel; use .png, .webp or .tif")
+    ordered = cv2.cvtColor(array, TO_FILE_ORDER[channels]) if channels > 1 else array
+    try:
+        encoded, data = cv2.imencode(suffix, ordered, WRITERS[suffix])
+    except cv2.error as error:
+        raise UserError(
+            f"{path}: {array.shape[1]} x {array.shape[0]} pixels cannot be written as {suffix} ({error.err})"
+        ) from error
+    if not encoded:
+        raise UserError(f"{path}: {array.shape[1]} x {array.shape[0]} pixels cannot be written as {suffix}")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,0 +1,104 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from atldas.errors import UserError
+from cheapmatting.images import write_image
+from cheapmatting.trimap import encode_trimap, known_pixels_kept, make_trimap, random_trimap, read_trimap
+
+# Mostly exact 0 and 1, so that something survives erosion, with values to either side of the tolerance.
+ALPHAS = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24),
+    elements=st.sampled_from(np.float32([0, 0, 0, 1, 1, 1, 1 / 255, 2 / 255, 0.5, 253 / 255, 254 / 255])),
+    fill=st.sampled_from(np.float32([0, 1])),
+)
+RADII = st.integers(0, 6)
+
+
+def disc(radius: int) -> np.ndarray:
+    ys, xs = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return (xs**2 + ys**2 <= radius**2).astype(np.uint8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(alpha=ALPHAS, outer=RADII, inner=RADII)
+def test_trimap_is_erosion_by_a_disc(alpha, outer, inner):
+    trimap = make_trimap(alpha, outer, inner)
+    levels = np.rint(alpha * 255)
+    for value, mask, radius in ((255, levels >= 254, inner), (0, levels <= 1, outer)):
+        eroded = cv2.erode(mask.astype(np.uint8), disc(radius))
+        np.testing.assert_array_equal(trimap == value, eroded > 0)
+    assert set(np.unique(trimap)) <= {0, 128, 255}
+
+
+@settings(max_examples=40, deadline=None)
+@given(alpha=ALPHAS, seed=st.integers(0, 1000), widest=st.integers(1, 29))
+def test_no_known_pixel_is_wrong(alpha, seed, widest):
+    trimap = random_trimap(alpha, np.random.default_rng(seed), (1, widest))
+    assert np.all(alpha[trimap == 255] > 253.5 / 255)
+    assert np.all(alpha[trimap == 0] < 1.5 / 255)
+    kept = known_pixels_kept(alpha, trimap)
+    assert kept.dtype == np.float32
+    assert np.abs(kept - alpha).max() <= 1 / 255 + 1e-6
+    np.testing.assert_array_equal(kept[trimap == 128], alpha[trimap == 128])
+
+
+def test_radius_counts_pixels_from_the_edge():
+    alpha = np.zeros((1, 20), np.float32)
+    alpha[:, 10:] = 1
+    assert make_trimap(alpha, 0, 0).tolist() == [[0] * 10 + [255] * 10]
+    assert make_trimap(alpha, 3, 2).tolist() == [[0] * 7 + [128] * 5 + [255] * 8]
+
+
+def test_widths_are_inclusive_and_drawn_apart():
+    alpha = np.zeros((1, 100), np.float32)
+    alpha[:, 50:] = 1
+    trimaps = [random_trimap(alpha, np.random.default_rng(i), (2, 4)) for i in range(60)]
+    pairs = {(50 - int((t == 0).sum()), 50 - int((t == 255).sum())) for t in trimaps}
+    assert pairs == {(a, b) for a in (2, 3, 4) for b in (2, 3, 4)}
+
+
+def test_negative_radius_is_refused():
+    with pytest.raises(ValueError, match="0 or more, got outer -1"):
+        make_trimap(np.zeros((2, 2), np.float32), -1, 0)
+
+
+def test_one_hot_in_the_order_background_unknown_foreground():
+    planes = encode_trimap(np.array([[0, 128, 255, 128]], np.uint8))
+    assert planes.dtype == np.float32
+    assert planes[:, 0].tolist() == [[1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
+    np.testing.assert_array_equal(planes.sum(axis=0), 1)
+
+
+def test_known_pixels_become_exact():
+    alpha = np.float32([[0.2, 0.3, 0.4]])
+    kept = known_pixels_kept(alpha, np.array([[0, 128, 255]], np.uint8))
+    assert kept.tolist() == [[0, np.float32(0.3), 1]]
+
+
+def test_read_trimap_mends_small_deviations(tmp_path):
+    write_image(tmp_path / "t.png", np.array([[0, 3, 127, 128, 130, 250, 255]], np.uint8))
+    assert read_trimap(tmp_path / "t.png").tolist() == [[0, 0, 128, 128, 128, 255, 255]]
+
+
+def test_read_trimap_takes_colour_files_of_grey_pixels(tmp_path):
+    grey = np.array([[0, 128, 255]], np.uint8)
+    write_image(tmp_path / "t.png", np.dstack([grey] * 3))
+    assert read_trimap(tmp_path / "t.png").tolist() == grey.tolist()
+
+
+def test_read_trimap_names_what_it_found(tmp_path):
+    write_image(tmp_path / "t.png", np.array([[0, 0, 64, 64, 200, 128, 255, 255]], np.uint8))
+    with pytest.raises(
+        UserError, match=r"t\.png: is not a trimap: found grey levels 64, 200 in 37\.50%.*allowed are 0"
+    ):
+        read_trimap(tmp_path / "t.png")
+    write_image(tmp_path / "many.png", np.arange(256, dtype=np.uint8)[None])
+    with pytest.raises(UserError, match=r"9, 10, 11, 12, 13 and \d+ more"):
+        read_trimap(tmp_path / "many.png")
+    with pytest.raises(UserError, match=r"none\.png: cannot be read"):
+        read_trimap(tmp_path / "none.png")
