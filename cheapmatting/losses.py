@@ -1,0 +1,104 @@
+"""Training losses: each a function (alpha, batch) -> scalar, one line in `LOSSES`, weighted in the configuration.
+
+`alpha` is the network's answer, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
+batch, so that a loss does not depend on how large the unknown regions happen to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .sample import Batch
+
+Loss = Callable[[Tensor, Batch], Tensor]
+
+
+def l1_unknown(alpha: Tensor, batch: Batch) -> Tensor:
+    """Mean absolute error over the unknown pixels."""
+    return ((alpha - batch.alpha).abs() * batch.unknown).sum() / _count(batch)
+
+
+def l1_known(alpha: Tensor, batch: Batch) -> Tensor:
+    """Mean absolute error over the known pixels (ViTMatte's second term, Yao et al., Information Fusion 2024)."""
+    known = 1 - batch.unknown
+    return ((alpha - batch.alpha).abs() * known).sum() / known.sum().clamp(min=1)
+
+
+def charbonnier(alpha: Tensor, batch: Batch, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt(error^2 + epsilon^2) over the unknown pixels: an L1 that is smooth at zero."""
+    error = ((alpha - batch.alpha) ** 2 + epsilon**2).sqrt()
+    return (error * batch.unknown).sum() / _count(batch)
+
+
+def composition(alpha: Tensor, batch: Batch) -> Tensor:
+    """Mean absolute error of the image recomposed with `alpha`, over the unknown pixels (Xu et al., CVPR 2017)."""
+    image = alpha * batch.foreground + (1 - alpha) * batch.background  # [N, 3, H, W]
+    return ((image - batch.inputs[:, :3]).abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch)
+
+
+def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
+    """L1 between Laplacian pyramids, level s weighted by 2^s (Hou and Liu, ICCV 2019); known pixels are taken as right.
+
+    Level s has a 4^s-th of the pixels, and its sum is divided by a 4^s-th of the unknown ones.
+    """
+    difference = (alpha - batch.alpha) * batch.unknown  # the pyramid is linear: that of the difference is enough
+    total = alpha.new_zeros(())
+    for level in range(levels):
+        if min(difference.shape[2:]) < 2:
+            break
+        smaller = _blur(difference)[:, :, ::2, ::2]
+        larger = F.interpolate(smaller, size=difference.shape[2:], mode="bilinear", align_corners=False)
+        total = total + 8**level * (difference - larger).abs().sum()
+        difference = smaller
+    return total / _count(batch)
+
+
+def gradient(alpha: Tensor, batch: Batch) -> Tensor:
+    """L1 between the image gradients of alpha and truth over the unknown pixels; known pixels are taken as right."""
+    difference = (alpha - batch.alpha) * batch.unknown
+    dx = difference[:, :, :, 1:] - difference[:, :, :, :-1]
+    dy = difference[:, :, 1:] - difference[:, :, :-1]
+    return (dx.abs().sum() + dy.abs().sum()) / _count(batch)
+
+
+LOSSES: dict[str, Loss] = {
+    "l1_unknown": l1_unknown,
+    "l1_known": l1_known,
+    "charbonnier": charbonnier,
+    "composition": composition,
+    "laplacian": laplacian,
+    "gradient": gradient,
+}
+
+
+def weighted_losses(alpha: Tensor, batch: Batch, weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the named losses, and each of them unweighted."""
+    alpha = alpha.float()
+    each = {name: LOSSES[name](alpha, batch) for name in weights}
+    return torch.stack([weight * each[name] for name, weight in weights.items()]).sum(), each
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """For configuration classes: every name is a loss, and one at least counts.
+
+    Raises:
+        ValueError: otherwise, worded for the configuration's errors.
+    """
+    unknown = [name for name in weights if name not in LOSSES]
+    if unknown or not any(weight > 0 for weight in weights.values()):
+        raise ValueError(f"losses, one with a weight over 0, of {', '.join(LOSSES)}, not {', '.join(unknown) or 'none'}")
+
+
+def _count(batch: Batch) -> Tensor:
+    return batch.unknown.sum().clamp(min=1)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """The binomial 5 x 5 filter (1, 4, 6, 4, 1) / 16 both ways, edges repeated, on [N, 1, H, W]."""
+    row = x.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
+    return F.conv2d(F.conv2d(padded, row.view(1, 1, 1, 5)), row.view(1, 1, 5, 1))
