@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UserError, exit_status
+from .machine import prepare
 
 if TYPE_CHECKING:
     from .genotype import Genotype
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    prepare()
     parser = argparse.ArgumentParser(prog="atldas", description="Architecture search with learned topology.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     search = verbs.add_parser("search", help="run a search that a YAML file describes")

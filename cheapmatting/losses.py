@@ -90,7 +90,9 @@ def check_weights(weights: Mapping[str, float]) -> None:
     """
     unknown = [name for name in weights if name not in LOSSES]
     if unknown or not any(weight > 0 for weight in weights.values()):
-        raise ValueError(f"losses, one with a weight over 0, of {', '.join(LOSSES)}, not {', '.join(unknown) or 'none'}")
+        raise ValueError(
+            f"losses, one with a weight over 0, of {', '.join(LOSSES)}, not {', '.join(unknown) or 'none'}"
+        )
 
 
 def _count(batch: Batch) -> Tensor:

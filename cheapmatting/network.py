@@ -6,7 +6,7 @@ stem_quarter  1/4  -----------------------------------------.      |
 stem_eighth   1/8                                           |      |
 cells 0..3    1/8  ----------------------------------.      |      |
 cells 4..8    1/16 --------------------------.       |      |      |
-cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' decoder_2 <-' -> head -> alpha [N, 1, H, W]
+cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' decoder_2 <-' -> head -> alpha
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NetworkConfig:
         cells: how many cells.
         reductions: which two of them, counted from 0, are reduction cells.
         stem: channels at scale 1/2; `stem_mid`: the middle of the stem's residual blocks.
-        pooling_windows: kernel sizes of the pyramid's average pools, at scale 1/32; each gives `pooling_width` channels.
+        pooling_windows: kernels of the pyramid's average pools, at scale 1/32; each gives `pooling_width` channels.
         pyramid: channels that the pyramid passes on.
         decoder: channels at scales 1/16, 1/8, 1/4, 1/2; `decoder_mid`: the middles of their residual blocks.
         head: channels of the two full-resolution 3x3 convolutions.
@@ -166,8 +166,9 @@ class CheapMatting(nn.Module):
         y = self.decoder_8(torch.cat([_up(y), eighth], dim=1))
         y = self.decoder_4(torch.cat([_up(y), quarter], dim=1))
         y = self.decoder_2(torch.cat([_up(y), half], dim=1))
-        alpha = self.head(torch.cat([_up(y), x], dim=1)).clamp(0.0, 1.0)
-        return crop(alpha, box)
+        answer = crop(self.head(torch.cat([_up(y), x], dim=1)), box)
+        alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
+        return alpha
 
     def save(self, path: str | Path, **metadata: str) -> None:
         """Write a safetensors file that is the whole model: weights, genotype and configuration."""
@@ -192,6 +193,21 @@ def variant(source: str | Path, **changes: Any) -> CheapMatting:
     genotype = Genotype.load(source)
     settings = fill(NetworkConfig, {**genotype.plain_network(), **changes}, str(source), at="network")
     return CheapMatting(genotype, settings)
+
+
+class _ClampWithGradient(torch.autograd.Function):
+    """clamp(x, 0, 1) that passes the gradient on outside the range too, where plain clamping would stop all learning.
+
+    An answer of 1.3 for a truth of 0.4 then still learns to fall; for a truth of 1 the loss itself gives no gradient.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clamp(0.0, 1.0)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 def _make_cells(c: NetworkConfig, make: CellFactory) -> list[Cell]:

@@ -40,9 +40,14 @@ def crop(x: Tensor, box: Box) -> Tensor:
     return x[:, :, box.top : box.top + box.height, box.left : box.left + box.width]
 
 
+def padded_size(size: int) -> int:
+    """The length in pixels that an axis of `size` pixels is padded to."""
+    return max(SMALLEST, -(-size // MULTIPLE) * MULTIPLE)
+
+
 def _mirrored(size: int, device: torch.device) -> tuple[Tensor, int]:
     """Source index of every padded position, and the padding in front."""
-    padded = max(SMALLEST, -(-size // MULTIPLE) * MULTIPLE)
+    padded = padded_size(size)
     before = (padded - size) // 2
     index = torch.arange(-before, padded - before, device=device) % (2 * size)
     return torch.where(index < size, index, 2 * size - 1 - index), before

@@ -1,0 +1,143 @@
+"""The command `cheapmatting`: run, train, matte, info."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from atldas.errors import UserError, exit_status
+from atldas.machine import prepare
+
+NO_WEIGHTS = (
+    "no weights were named, and none ship with this version: make some with `cheapmatting run quickstart` (minutes) or "
+    "`cheapmatting train`, or get a published checkpoint (see the README), and name the file by --weights"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    prepare()
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in (_add_run, _add_train, _add_matte, _add_info):
+        add(verbs)
+    options = parser.parse_args(arguments)
+    options.command = shlex.join(["cheapmatting", *(arguments if arguments is not None else sys.argv[1:])])
+    handler: Callable[[argparse.Namespace], int] = options.handler
+    return exit_status(lambda: handler(options))
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("run", help="search, build, train and matte, as one YAML file describes")
+    verb.add_argument("experiment", help="the experiment's YAML file, or a shipped one's name: quickstart")
+    _add_run_options(verb)
+    verb.set_defaults(handler=_run)
+
+
+def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("train", help="train a variant")
+    verb.add_argument("variant", help="a genotype's file, or a shipped one's name: cheapmatting")
+    verb.add_argument("--config", required=True, help="the training's YAML file")
+    verb.add_argument("--from", dest="start", type=Path, metavar="WEIGHTS", help="begin with the weights in this file")
+    _add_run_options(verb)
+    verb.set_defaults(handler=_train)
+
+
+def _add_run_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting")
+    verb.add_argument("--out", type=Path, help="the run's folder (default: runs/<name of the file>)")
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+
+
+def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
+    verb.add_argument("image", type=Path, help="the photograph")
+    verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground")
+    verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
+    verb.add_argument("--weights", type=Path, help="a model.safetensors of ours or a published checkpoint")
+    verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    verb.set_defaults(handler=_matte)
+
+
+def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = verbs.add_parser("info", help="parameters and GMACs of variants, side by side")
+    verb.add_argument("variants", nargs="+", metavar="FILE|NAME", help="genotype files or shipped names")
+    verb.add_argument("--size", default="1024", help="image side, or WIDTHxHEIGHT (default: 1024)")
+    verb.set_defaults(handler=_info)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from atldas.device import choose
+
+    from .pipeline import load_pipeline, run
+
+    pipeline = load_pipeline(options.experiment, options.set)
+    folder = options.out or Path("runs") / Path(options.experiment).stem
+    summary = run(pipeline, folder, choose(options.device), options.resume, options.command)
+    if summary is None:
+        return _interrupted(options)
+    print(summary)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    import torch
+
+    from atldas.config import read_config
+    from atldas.device import choose
+    from atldas.genotype import Genotype
+
+    from .network import CheapMatting, require_cells
+    from .train import TrainConfig, train
+
+    settings = read_config(TrainConfig, options.config, options.set)
+    genotype = Genotype.load(options.variant)
+    require_cells(genotype, options.variant)
+    torch.manual_seed(settings.seed)
+    network = CheapMatting(genotype)
+    if options.start:
+        start = CheapMatting.load(options.start)
+        if (start.genotype.cells, start.config) != (genotype.cells, network.config):
+            raise UserError(f"--from {options.start}: holds another network than {options.variant}")
+        network = start
+    folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"
+    if train(network, settings, folder, choose(options.device), options.resume) is None:
+        return _interrupted(options)
+    print(f"the model is {folder / 'model.safetensors'}; beside it log.csv and curves.png")
+    return 0
+
+
+def _matte(options: argparse.Namespace) -> int:
+    if options.weights is None:
+        raise UserError(NO_WEIGHTS)
+    from .matte import Matter, matte_files
+
+    name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
+    output = options.output or options.image.with_name(name)
+    matte_files(Matter(options.weights, options.device), options.image, options.trimap, output, options.alpha)
+    print(output)
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .info import inspect, parse_size, table
+
+    height, width = parse_size(options.size)
+    print(table([inspect(variant, height, width) for variant in options.variants], height, width))
+    return 0
+
+
+def _interrupted(options: argparse.Namespace) -> int:
+    print(f"interrupted; go on with: {options.command.removesuffix(' --resume')} --resume", file=sys.stderr)
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

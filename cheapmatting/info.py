@@ -1,0 +1,77 @@
+"""What a variant costs: parameters and GMACs, part by part, several variants side by side."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from atldas.cost import cost, macs_by_part, parameters
+from atldas.errors import UserError
+from atldas.genotype import Genotype
+
+from .network import CheapMatting, require_cells
+from .padding import padded_size
+from .weights import UNUSED_PARAMETERS
+
+
+class Info(NamedTuple):
+    """One variant's figures; `parts` maps each part to (parameters, MACs)."""
+
+    name: str
+    parameters: int
+    macs: int
+    parts: dict[str, tuple[int, int]]
+
+
+def inspect(source: str, height: int, width: int) -> Info:
+    """Figures of the variant in a file or of a shipped name, for one image of height x width (both multiples of 32).
+
+    Raises:
+        UserError: a faulty file.
+    """
+    genotype = Genotype.load(source)
+    require_cells(genotype, source)
+    with torch.device("meta"):
+        network = CheapMatting(genotype)
+    shape = (1, 6, height, width)
+    part_macs = macs_by_part(network, shape)
+    parts = {name: (parameters(part), part_macs[name]) for name, part in _parts(network).items()}
+    return Info(genotype.name, *cost(network, shape), parts)
+
+
+def _parts(network: CheapMatting) -> dict[str, nn.Module]:
+    return dict(network.named_children())
+
+
+def table(infos: list[Info], height: int, width: int) -> str:
+    """The figures as text, a column a variant."""
+    names = [info.name for info in infos]
+    widths = [max(len(name), 24) for name in names]
+    lines = ["".join(["".ljust(16), *(name.rjust(w + 2) for name, w in zip(names, widths, strict=True))])]
+
+    def row(title: str, cells: list[str]) -> None:
+        lines.append("".join([title.ljust(16), *(c.rjust(w + 2) for c, w in zip(cells, widths, strict=True))]))
+
+    for part in infos[0].parts:
+        row(part, [f"{info.parts[part][0]:,} par. {info.parts[part][1] / 1e9:6.2f} GMACs" for info in infos])
+    row("parameters", [f"{info.parameters:,}" for info in infos])
+    row(f"at {width}x{height}", [f"{info.macs / 1e9:.2f} GMACs" for info in infos])
+    if any(info.name == "cheapmatting" for info in infos):
+        total = next(info for info in infos if info.name == "cheapmatting").parameters + UNUSED_PARAMETERS
+        lines.append(f"(published checkpoints hold {UNUSED_PARAMETERS:,} more, of a branch never used: {total:,})")
+    return "\n".join(lines)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`1024` or `1920x1080` (width x height), rounded up to what the network computes on, as (height, width).
+
+    Raises:
+        UserError: anything else.
+    """
+    width, _, height = text.lower().partition("x")
+    height = height or width
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise UserError(f"--size: found {text}, allowed is a side or WIDTHxHEIGHT in pixels, such as 1024 or 1920x1080")
+    return padded_size(int(height)), padded_size(int(width))

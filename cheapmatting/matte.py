@@ -1,0 +1,91 @@
+"""Cutting things out of photographs: from an image and a trimap to an alpha matte.
+
+matter = Matter("model.safetensors")
+alpha = matter.matte(image, trimap)     # float32 [H, W] in 0..1
+cutout = cut_out(image, alpha)          # uint8 RGBA [H, W, 4]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from atldas.device import choose
+from atldas.errors import UserError
+
+from .foreground import cut_out
+from .images import Bytes, read_image, write_image
+from .network import CheapMatting
+from .trimap import LEVELS, UNKNOWN, Floats, encode_trimap, known_pixels_kept, read_trimap
+
+
+class Matter:
+    """A loaded network, to be used for any number of images.
+
+    Args:
+        weights: a file that `CheapMatting.save` wrote or a published checkpoint, or a network.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        UserError: a file that cannot be used, or a device that this machine does not have.
+    """
+
+    def __init__(self, weights: str | Path | CheapMatting, device: str = "auto") -> None:
+        self.device = choose(device)
+        network = weights if isinstance(weights, CheapMatting) else CheapMatting.load(weights)
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def matte(self, image: Bytes, trimap: Bytes) -> Floats:
+        """Alpha of an image, exactly 1 and 0 where the trimap is known.
+
+        Args:
+            image: uint8 RGB [H, W, 3].
+            trimap: uint8 [H, W] of 0, 128 and 255.
+
+        Returns:
+            float32 [H, W] in 0..1.
+
+        Raises:
+            UserError: arrays of other shapes, types or trimap values.
+        """
+        _check(image, trimap)
+        if not (trimap == UNKNOWN).any():
+            return known_pixels_kept(np.zeros(trimap.shape, np.float32), trimap)  # nothing to find out
+        planes = np.concatenate([image.transpose(2, 0, 1) / np.float32(255), encode_trimap(trimap)])
+        inputs = torch.from_numpy(planes)[None].to(self.device, memory_format=torch.channels_last)  # [1, 6, H, W]
+        # Half precision gains where convolutions are bound by it, on CUDA; elsewhere the network runs in float32.
+        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+            alpha = self.network(inputs)
+        return known_pixels_kept(alpha[0, 0].float().cpu().numpy(), trimap)
+
+
+def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_only: bool = False) -> None:
+    """Read an image and a trimap, write the RGBA cut-out, or the alpha as a grey image.
+
+    Raises:
+        UserError: a file that cannot be read or written, or sizes that differ.
+    """
+    pixels, known = read_image(image), read_trimap(trimap)
+    if pixels.shape[:2] != known.shape:
+        raise UserError(
+            f"{trimap}: is {known.shape[1]} x {known.shape[0]} pixels, but {image} is "
+            f"{pixels.shape[1]} x {pixels.shape[0]}; the trimap must have the image's size"
+        )
+    alpha = matter.matte(pixels, known)
+    write_image(output, np.rint(alpha * 255).astype(np.uint8) if alpha_only else cut_out(pixels, alpha))
+
+
+def _check(image: Bytes, trimap: Bytes) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise UserError(f"image: found {image.dtype} {list(image.shape)}, allowed is uint8 RGB [H, W, 3]")
+    if trimap.shape != image.shape[:2] or trimap.dtype != np.uint8:
+        raise UserError(
+            f"trimap: found {trimap.dtype} {list(trimap.shape)}, allowed is uint8 {list(image.shape[:2])}, as the image"
+        )
+    if not np.isin(trimap, LEVELS).all():
+        raise UserError(
+            "trimap: found values besides 0, 128 and 255, which are allowed; read_trimap mends small errors"
+        )

@@ -1,0 +1,167 @@
+"""From search to matte in one go: search cells, build the variant, train it, cut out a photograph, report."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import yaml
+from annotated_types import Ge
+
+from atldas.atomic import write_text
+from atldas.config import assign, config, fill, parse_yaml, read_yaml
+from atldas.errors import UserError
+from atldas.evaluate import Candidate
+from atldas.runfolder import CHECKPOINT, CONFIG
+from atldas.search import Experiment, search
+
+from .data import DataConfig, make_source
+from .foreground import cut_out
+from .images import Bytes, read_image, write_image
+from .matte import Matter
+from .network import CheapMatting
+from .sample import Sample
+from .train import TrainConfig, train
+from .trimap import read_trimap
+from .validation import half_everywhere, mean_sad, network_sad
+
+
+@config
+class ReportConfig:
+    """What the trained variant is shown on.
+
+    Attributes:
+        photo, trimap: a photograph and its trimap: names of bundled examples, or files.
+        pairs, seed, data: the held-out pairs for the comparison by SAD.
+    """
+
+    photo: str = "astronaut.jpg"
+    trimap: str = "astronaut_trimap.png"
+    pairs: Annotated[int, Ge(1)] = 50
+    seed: Annotated[int, Ge(0)] = 2_000_003
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@config
+class Pipeline:
+    """A whole experiment, as `cheapmatting run` reads it from YAML.
+
+    Attributes:
+        search: what `atldas search` takes.
+        train: what `cheapmatting train --config` takes.
+        inherit: whether training begins with the supernet's weights.
+    """
+
+    schema: Literal[1]
+    search: Experiment
+    train: TrainConfig
+    inherit: bool = True
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+
+def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
+    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`.
+
+    Raises:
+        UserError: no such file or name, or a fault in it.
+    """
+    shipped = resources.files("cheapmatting.experiments") / f"{source}.yaml"
+    if not Path(source).is_file() and shipped.is_file():
+        data = parse_yaml(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
+    else:
+        data = read_yaml(source)
+    for assignment in assignments:
+        assign(data, assignment)
+    return fill(Pipeline, data, source)
+
+
+def run(pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, command: str = "") -> str | None:
+    """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
+
+    None if a person interrupted it; what is done is kept, and resuming goes on from there.
+    """
+    _claim(folder, resume)
+    winner = search(pipeline.search, folder / "search", device, _begun(folder / "search"), "search", command)
+    if winner is None:
+        return None
+    winner.child.save(folder / "variant.yaml")
+    torch.manual_seed(pipeline.train.seed)
+    untrained = CheapMatting(winner.child)
+    begun = _begun(folder / "train")
+    trained = train(_starting_network(winner, pipeline), pipeline.train, folder / "train", device, begun)
+    if trained is None:
+        return None
+    trained.save(folder / "model.safetensors")
+    return _report(pipeline.report, folder, {"untrained": untrained, "trained": trained}, device)
+
+
+def _starting_network(winner: Candidate, pipeline: Pipeline) -> CheapMatting:
+    network = CheapMatting(winner.child)
+    if pipeline.inherit:
+        network.load_state_dict(winner.network.state_dict())
+    return network
+
+
+def _claim(folder: Path, resume: bool) -> None:
+    if (folder / "search" / CONFIG).exists() and not resume:
+        raise UserError(f"{folder}: holds a run already; go on by --resume, or name another folder by --out")
+
+
+def _begun(stage: Path) -> bool:
+    return (stage / CHECKPOINT).exists()
+
+
+def _report(settings: ReportConfig, folder: Path, networks: dict[str, CheapMatting], device: torch.device) -> str:
+    """Cut out the photograph, measure on held-out pairs, and put it in words."""
+    photo, trimap = read_image(example(settings.photo)), read_trimap(example(settings.trimap))
+    alpha = Matter(networks["trained"], str(device)).matte(photo, trimap)
+    cutout = cut_out(photo, alpha)
+    name = Path(settings.photo).stem
+    write_image(folder / f"{name}_cutout.png", cutout)
+    write_image(folder / f"{name}_result.png", side_by_side(photo, trimap, cutout))
+    source = make_source(settings.data, settings.seed)
+    samples = [source[index] for index in range(settings.pairs)]
+    errors = {"all 0.5": mean_sad(half_everywhere, samples)}
+    for label, network in networks.items():
+        errors[label] = network_sad(network.to(device), samples, device)
+    return _summary(folder, name, errors, samples)
+
+
+def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[Sample]) -> str:
+    files = {
+        "genotype and variant": "variant.yaml",
+        "the searched cells": "search/cells.png",
+        "how the search went": "search/curves.png",
+        "weights (one file, a whole model)": "model.safetensors",
+        "the photograph cut out": f"{photo}_cutout.png",
+        "photograph, trimap, cut-out on green": f"{photo}_result.png",
+    }
+    width = samples[0].alpha.shape[1]
+    lines = ["", *(f"{what:38} {folder / file}" for what, file in files.items()), ""]
+    lines.append(f"SAD in thousands, mean of {len(samples)} held-out synthetic pairs of {width}x{width}:")
+    lines += [f"  {label:10} {error:.3f}" for label, error in errors.items()]
+    write_text(folder / "summary.yaml", yaml.safe_dump({"SAD": errors, "pairs": len(samples)}))
+    return "\n".join(lines)
+
+
+def example(name: str) -> Path:
+    """The path of a bundled example, or of a person's own file.
+
+    Raises:
+        UserError: neither.
+    """
+    bundled = Path(str(resources.files("cheapmatting") / "examples" / name))
+    if not Path(name).exists() and not bundled.exists():
+        raise UserError(f"{name}: no such file, nor a bundled example")
+    return Path(name) if Path(name).exists() else bundled
+
+
+def side_by_side(photo: Bytes, trimap: Bytes, cutout: Bytes) -> Bytes:
+    """Photograph, trimap and cut-out on green next to one another, uint8 RGB [H, 3 W, 3]."""
+    alpha = cutout[..., 3:].astype(np.float32) / 255
+    on_green = np.rint(alpha * cutout[..., :3] + (1 - alpha) * np.array([40, 160, 60])).astype(np.uint8)
+    return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green])

@@ -1,0 +1,83 @@
+"""Matting as a task for a search: `task: cheapmatting.task:MattingTask`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from atldas.cell import CellFactory
+from atldas.config import config, plain
+from atldas.genotype import Genotype
+
+from .data import DataConfig, Pool, batches, make_source
+from .losses import check_weights, weighted_losses
+from .network import CheapMatting, NetworkConfig
+from .sample import Batch
+from .validation import network_sad
+
+SEARCHED = Genotype("searched", {})  # what the network is told while its cells are still being searched for
+
+
+@config
+class MattingOptions:
+    """Options of `MattingTask`.
+
+    Attributes:
+        network: the network around the cells.
+        data: where pairs come from.
+        batch: pairs per batch.
+        training_pairs, held_out_pairs: sizes of the two pools; pairs are made when first needed and kept.
+        measured_pairs: how many held-out pairs the metric is taken over.
+        losses: weights of the losses.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    batch: Annotated[int, Ge(1)] = 4
+    training_pairs: Annotated[int, Ge(1)] = 2000
+    held_out_pairs: Annotated[int, Ge(1)] = 500
+    measured_pairs: Annotated[int, Ge(1)] = 50
+    losses: dict[str, Annotated[float, Ge(0)]] = field(default_factory=lambda: {"l1_unknown": 1.0})
+
+    def __post_init__(self) -> None:
+        check_weights(self.losses)
+
+
+class MattingTask:
+    """Fulfils `atldas.task.Task`; the metric is SAD in thousands, the mean over held-out pairs."""
+
+    Options = MattingOptions
+    metric = "SAD"
+    larger_is_better = False
+
+    def __init__(self, options: MattingOptions, seed: int, device: torch.device) -> None:
+        self.options, self.device = options, device
+        size = options.data.size
+        self.input_shape = (1, 6, size, size)
+        self.training = Pool(make_source(options.data, seed=2 * seed), options.training_pairs)
+        self.held_out = Pool(make_source(options.data, seed=2 * seed + 1), options.held_out_pairs)
+
+    def build(self, cells: CellFactory) -> nn.Module:
+        return CheapMatting(SEARCHED, self.options.network, cells)
+
+    def network_section(self) -> dict[str, Any]:
+        section: dict[str, Any] = plain(self.options.network)
+        return section
+
+    def training_batches(self, start: int) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in batches(self.training, self.options.batch, start))
+
+    def held_out_batches(self, start: int) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in batches(self.held_out, self.options.batch, start))
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        return weighted_losses(network(batch.inputs), batch, self.options.losses)[0]
+
+    def measure(self, network: nn.Module) -> float:
+        count = min(self.options.measured_pairs, self.options.held_out_pairs)
+        return network_sad(network, [self.held_out[index] for index in range(count)], self.device)

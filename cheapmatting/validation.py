@@ -1,0 +1,40 @@
+"""Measuring a network on fixed pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from .metrics import sad
+from .sample import Sample, collate
+from .trimap import Floats, known_pixels_kept
+
+
+@torch.no_grad()
+def predict(network: nn.Module, sample: Sample, device: torch.device) -> Floats:
+    """The network's alpha [H, W] for a sample, known pixels kept."""
+    inputs = collate([sample]).to(device).inputs
+    alpha = network(inputs)[0, 0].float().cpu().numpy()
+    return known_pixels_kept(alpha, sample.trimap)
+
+
+def mean_sad(answer: Callable[[Sample], Floats], samples: Sequence[Sample]) -> float:
+    """SAD in thousands, averaged over samples, of whatever gives an alpha for a sample."""
+    return float(np.mean([sad(answer(sample), sample.alpha, sample.trimap) for sample in samples]))
+
+
+def network_sad(network: nn.Module, samples: Sequence[Sample], device: torch.device) -> float:
+    """`mean_sad` of a network, in eval mode; its mode is put back."""
+    training = network.training
+    network.eval()
+    value = mean_sad(lambda sample: predict(network, sample, device), samples)
+    network.train(training)
+    return value
+
+
+def half_everywhere(sample: Sample) -> Floats:
+    """The answer of somebody who did not look: 0.5 wherever the trimap is unknown."""
+    return known_pixels_kept(np.full(sample.alpha.shape, 0.5, np.float32), sample.trimap)
