@@ -13,17 +13,20 @@ from matplotlib.path import Path as Curve
 
 from .atomic import atomic_path
 from .errors import UserError
-from .genotype import CellGenotype, Genotype
+from .genotype import CellGenotype, Edge, Genotype
 
 LANE = 0.62  # vertical distance of two labels
 COLUMN = 3.1  # horizontal distance of two nodes
+SPREAD = 2.6  # vertical distance of two inputs
 RADIUS = 0.2
+MARGIN = 0.7  # above and below everything
 LABEL_WIDTH = 1.2
 COLOURS = {"sep": "#2b6cb0", "dil": "#b7791f", "skip": "#718096", "avg": "#2f855a", "max": "#2f855a", "none": "#a0aec0"}
 OTHER_COLOUR = "#6b46c1"
 
 Point = tuple[float, float]
 Points = npt.NDArray[np.float64]
+DrawnCurve = tuple[Points, str, float]  # control points, colour, width
 
 
 def draw_cells(genotype: Genotype, path: str | Path) -> None:
@@ -46,41 +49,59 @@ def cells_figure(genotype: Genotype) -> Figure:
     no two labels can meet; an edge is a curve from its source through its label to its node.
     """
     cells = list(genotype.cells.items())
-    widths = [COLUMN * (len(cell.nodes) + 1) + 3.1 for _, cell in cells]
-    heights = [_height(cell) for _, cell in cells]
-    figure = Figure(figsize=(0.72 * max(widths), 0.72 * sum(heights)), layout="constrained")
+    curves = [_curves(cell) for _, cell in cells]
+    extents = [_extent(cell, drawn) for (_, cell), drawn in zip(cells, curves, strict=True)]
+    heights = [top - bottom for bottom, top in extents]
+    width = max(COLUMN * (len(cell.nodes) + 1) + 3.1 for _, cell in cells)
+    figure = Figure(figsize=(0.72 * width, 0.72 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(cells), 1, squeeze=False, height_ratios=heights).ravel()
-    for axis, (name, cell), height in zip(axes, cells, heights, strict=True):
-        axis.set_xlim(-1.9, max(widths) - 1.9)
-        axis.set_ylim(-height / 2, height / 2)
+    for axis, (name, cell), drawn, extent in zip(axes, cells, curves, extents, strict=True):
+        axis.set_xlim(-1.9, width - 1.9)
+        axis.set_ylim(*extent)
         axis.set_aspect("equal")
         axis.axis("off")
         axis.set_title(f"{genotype.name}: {name} cell", loc="left", fontsize=11)
-        _draw_cell(axis, cell)
+        for control, colour, line_width in drawn:
+            _draw_curve(axis, control, colour, line_width)
+        _draw_nodes(axis, cell)
     return figure
 
 
-def _height(cell: CellGenotype) -> float:
-    lanes = max((len(edges) for edges in cell.nodes), default=1)
-    return max(2.6 * cell.inputs + 0.6, LANE * lanes + 3.6)
+def _extent(cell: CellGenotype, curves: list[DrawnCurve]) -> tuple[float, float]:
+    """(bottom, top) of everything that is drawn."""
+    nodes = [y for _, y in _positions(cell).values()]
+    heights = np.concatenate([nodes, *(_along(control)[:, 1] for control, _, _ in curves)])
+    return float(heights.min()) - MARGIN, float(heights.max()) + MARGIN
 
 
-def _draw_cell(axis: Axes, cell: CellGenotype) -> None:
+def _curves(cell: CellGenotype) -> list[DrawnCurve]:
     positions = _positions(cell)
     labels = _labels(cell, positions)
-    output = (COLUMN * (len(cell.nodes) + 1), 0.0)
     obstacles = [(x, y, LABEL_WIDTH / 2, 0.2) for x, y in labels.values()]
     obstacles += [(x, y, RADIUS + 0.15, RADIUS + 0.15) for x, y in positions.values()]
-    for node in cell.concat:
-        _curve(axis, _clear_path(positions[node], output, obstacles), "#cbd5e0", 1.0)
+    output = _output(cell)
+    curves = [(_clear_path(positions[node], output, obstacles), "#cbd5e0", 1.0) for node in cell.concat]
     for node, edge in cell.edges():
-        label = labels[node, edge.input]
-        colour = COLOURS.get(edge.operation.split("_")[0], OTHER_COLOUR)
-        into_label = (label[0] - LABEL_WIDTH / 2, label[1])
-        _curve(axis, _clear_path(positions[edge.input], into_label, obstacles), colour, 1.6)
-        _curve(axis, _bezier((label[0] + LABEL_WIDTH / 2, label[1]), positions[node], 0.0), colour, 1.6)
-        axis.text(*label, edge.operation, ha="center", va="center", fontsize=8, color=colour, zorder=4,
-                  bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour, "lw": 0.8})  # fmt: skip
+        x, y = labels[node, edge.input]
+        into_label, out_of_label = (x - LABEL_WIDTH / 2, y), (x + LABEL_WIDTH / 2, y)
+        parts = (
+            _clear_path(positions[edge.input], into_label, obstacles),
+            _bezier(into_label, out_of_label, 0.0),  # behind the label, which may be narrower
+            _bezier(out_of_label, positions[node], 0.0),
+        )
+        curves += [(control, _colour(edge), 1.6) for control in parts]
+    return curves
+
+
+def _draw_nodes(axis: Axes, cell: CellGenotype) -> None:
+    """Nodes, labels and the output, over the curves."""
+    positions = _positions(cell)
+    labels = _labels(cell, positions)
+    output = _output(cell)
+    for node, edge in cell.edges():
+        colour = _colour(edge)
+        axis.text(*labels[node, edge.input], edge.operation, ha="center", va="center", fontsize=8, color=colour,
+                  zorder=4, bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour, "lw": 0.8})  # fmt: skip
     for node, (x, y) in positions.items():
         fill = "#edf2f7" if node < cell.inputs else "#fefcbf"
         axis.add_patch(Circle((x, y), RADIUS + 0.06, fc=fill, ec="#2d3748", lw=1.2, zorder=5))
@@ -91,6 +112,15 @@ def _draw_cell(axis: Axes, cell: CellGenotype) -> None:
     axis.add_patch(FancyBboxPatch((output[0] - 0.1, -0.25), 1.0, 0.5, boxstyle="round,pad=0.08", fc="#e6fffa",
                                   ec="#2d3748", lw=1.2, zorder=5))  # fmt: skip
     axis.text(output[0] + 0.4, 0, "concat", ha="center", va="center", fontsize=8.5, zorder=6)
+
+
+def _colour(edge: Edge) -> str:
+    return COLOURS.get(edge.operation.split("_")[0], OTHER_COLOUR)
+
+
+def _output(cell: CellGenotype) -> Point:
+    """The left edge of the output's box."""
+    return (COLUMN * (len(cell.nodes) + 1), 0.0)
 
 
 def _labels(cell: CellGenotype, positions: dict[int, Point]) -> dict[tuple[int, int], Point]:
@@ -106,8 +136,7 @@ def _labels(cell: CellGenotype, positions: dict[int, Point]) -> dict[tuple[int, 
 
 def _positions(cell: CellGenotype) -> dict[int, Point]:
     """Inputs stacked at the left; intermediate nodes in columns, alternately above and below the middle."""
-    spread = 2.6
-    inputs = {i: (0.0, spread * ((cell.inputs - 1) / 2 - i)) for i in range(cell.inputs)}
+    inputs = {i: (0.0, SPREAD * ((cell.inputs - 1) / 2 - i)) for i in range(cell.inputs)}
     offset = 0.85 if len(cell.nodes) > 1 else 0.0
     nodes = {cell.inputs + k: (COLUMN * (k + 1), offset if k % 2 else -offset) for k in range(len(cell.nodes))}
     return inputs | nodes
@@ -145,6 +174,6 @@ def _along(control: Points, steps: int = 60) -> Points:
     )
 
 
-def _curve(axis: Axes, control: Points, colour: str, width: float) -> None:
+def _draw_curve(axis: Axes, control: Points, colour: str, width: float) -> None:
     axis.add_patch(PathPatch(Curve(control, [Curve.MOVETO] + [Curve.CURVE4] * 3), fc="none", ec=colour, lw=width,
                              zorder=2, capstyle="round"))  # fmt: skip

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +31,7 @@ class ImageClassifier(nn.Module):
     """The DARTS network for small images: a 3x3 stem, a chain of cells, global pooling, a linear layer.
 
     [N, 3, H, W] -> logits [N, classes]. The cells at one and two thirds of the depth halve the size and double the
-    channels if there is a `reduce` kind of cell.
+    channels; the others are of the kind `normal`.
 
     Args:
         make_cell: the cell factory.
@@ -39,9 +39,18 @@ class ImageClassifier(nn.Module):
         depth: how many cells.
         classes: how many classes.
         inputs: how many inputs each cell reads (2: the last two cells' outputs, 1: the last one's).
+        reduce_kind: the kind of the cells that halve the size: `normal` for a space that has no other.
     """
 
-    def __init__(self, make_cell: CellFactory, channels: int, depth: int, classes: int, inputs: int = 2) -> None:
+    def __init__(
+        self,
+        make_cell: CellFactory,
+        channels: int,
+        depth: int,
+        classes: int,
+        inputs: int = 2,
+        reduce_kind: str = "reduce",
+    ) -> None:
         super().__init__()
         stem = 3 * channels
         self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
@@ -53,7 +62,7 @@ class ImageClassifier(nn.Module):
             reduce = index in (depth // 3, 2 * depth // 3)
             channels *= 2 if reduce else 1
             strides = (2 if reduced else 1, 1)[-inputs:]
-            kind, stride = ("reduce", 2) if reduce else ("normal", 1)
+            kind, stride = (reduce_kind, 2) if reduce else ("normal", 1)
             cell: Cell = make_cell(CellPlace(kind, tuple(history[-inputs:]), channels, stride, strides))
             self.cells.append(cell)
             history = [history[-1], cell.out_channels]
@@ -83,7 +92,7 @@ class ImageFolderOptions:
     Attributes:
         folder: one folder of images per class.
         image_size: every image is resized to this many pixels a side.
-        channels, depth: of the network, see `ImageClassifier`.
+        channels, depth, inputs, reduce_kind: of the network, see `ImageClassifier`.
         batch: images per batch.
         held_out_share: the share of the images that judges architectures; the others train weights.
         measured: how many held-out images the metric is taken over (all, if there are fewer).
@@ -93,6 +102,8 @@ class ImageFolderOptions:
     image_size: Annotated[int, Ge(8)] = 32
     channels: Annotated[int, Ge(2)] = 16
     depth: Annotated[int, Ge(3)] = 8
+    inputs: Annotated[int, Ge(1), Le(2)] = 2
+    reduce_kind: str = "reduce"
     batch: Annotated[int, Ge(2)] = 64
     held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.5
     measured: Annotated[int, Ge(1)] = 2000
@@ -123,10 +134,17 @@ class ImageFolderTask:
         self._held_out, self._training = order[:held_out], order[held_out:]
 
     def build(self, cells: CellFactory) -> nn.Module:
-        return ImageClassifier(cells, self.options.channels, self.options.depth, len(self.classes))
+        return ImageClassifier(cells, **self.network_section())
 
     def network_section(self) -> dict[str, Any]:
-        return {"channels": self.options.channels, "depth": self.options.depth, "classes": len(self.classes)}
+        options = self.options
+        return {
+            "channels": options.channels,
+            "depth": options.depth,
+            "classes": len(self.classes),
+            "inputs": options.inputs,
+            "reduce_kind": options.reduce_kind,
+        }
 
     def training_batches(self, start: int) -> Iterator[Labelled]:
         return self._batches(self._training, start, stream=1)
@@ -180,7 +198,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise UserError(f"{folder}: is not a folder; task_options.folder needs a folder with one folder per class")
     files = {
-        entry.name: sorted(path for path in entry.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        entry.name: sorted(path for path in entry.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         for entry in sorted(folder.iterdir())
         if entry.is_dir()
     }
@@ -195,10 +213,10 @@ def _augmented(stack: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.ND
     N, H, W, _ = stack.shape
     reach = max(1, H // 8)
     padded = np.pad(stack, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
-    tops, lefts = rng.integers(0, 2 * reach + 1, (2, N))
-    flips = rng.integers(0, 2, N)
+    corners = rng.integers(0, 2 * reach + 1, (2, N)).T.tolist()
+    flipped = rng.integers(0, 2, N).astype(bool)
     out = np.empty_like(stack)
-    for n in range(N):
-        image = padded[n, tops[n] : tops[n] + H, lefts[n] : lefts[n] + W]
-        out[n] = image[:, ::-1] if flips[n] else image
+    for n, (top, left) in enumerate(corners):
+        image = padded[n, top : top + H, left : left + W]
+        out[n] = image[:, ::-1] if flipped[n] else image
     return out

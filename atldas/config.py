@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ from .errors import UserError
 
 T = TypeVar("T")
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+MISSING = ("missing", "missing_argument")
+# Pydantic's names for kinds of JSON, in YAML's.
+WORDS = {"an object": "a mapping of keys to values", "a valid array": "a list", "a valid string": "text"}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -73,7 +77,10 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(f"{source}: is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from error
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise UserError(f"{source}: is not valid YAML{where}: {problem}") from error
+    except (ValueError, RecursionError) as error:  # a date such as 2024-13-45; an anchor that contains itself
+        raise UserError(f"{source}: is not valid YAML: {error}") from error
     if data is None:
         raise UserError(f"{source}: is empty; a mapping of keys to values is needed")
     if not isinstance(data, dict):
@@ -113,7 +120,7 @@ def assign(mapping: dict[str, Any], assignment: str) -> None:
             raise UserError(f"--set {assignment}: {parent} is a single value, it has no keys inside")
     try:
         mapping[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"--set {assignment}: the value is not valid YAML") from error
 
 
@@ -129,7 +136,8 @@ def fill(cls: type[T], mapping: Any, source: str, at: str = "") -> T:
         # Through JSON, because pydantic's strict mode then takes a list for a tuple but still refuses "3" for 3.
         return pydantic.TypeAdapter(cls).validate_json(json.dumps(mapping, default=str))
     except pydantic.ValidationError as error:
-        faults = error.errors(include_url=False)
+        # Stable: a misspelt key comes before the missing one that it leaves behind.
+        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] in MISSING)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise UserError(f"{source}: {_describe(cls, faults[0], at)}{more}") from None
 
@@ -173,10 +181,11 @@ def _describe(cls: Any, fault: Any, at: str) -> str:
         allowed = _keys_at(cls, location[:-1])
         hint = suggestion(str(location[-1]), allowed)
         return f"{path}: found an unknown key{hint}; allowed are {', '.join(allowed)}"
-    if fault["type"] in ("missing", "missing_argument"):
-        return f"{path}: found nothing; this key is needed"
+    if fault["type"] in MISSING:
+        return f"{path}: found nothing; this {'item' if isinstance(location[-1], int) else 'key'} is needed"
     allowed_text = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    allowed_text = allowed_text.replace("an object", "a mapping of keys to values")
+    allowed_text = re.sub(r"\w+ should have (.*) after validation.*", r"\1", allowed_text)
+    allowed_text = WORDS.get(allowed_text, allowed_text)
     found = fault["input"]
     hint = ""
     if isinstance(found, str) and _is_number(found):
@@ -220,7 +229,7 @@ def load_object(dotted: str, source: str, at: str) -> Callable[..., Any]:
     import importlib
 
     module_name, colon, name = dotted.partition(":")
-    if not (module_name and colon and name):
+    if not (module_name and colon and name) or module_name.startswith("."):
         raise UserError(f"{source}: {at}: found {shown(dotted)}, allowed is package.module:Name")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module_name), name)

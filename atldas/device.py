@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from .errors import UserError
@@ -19,7 +21,7 @@ def choose(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])
     kind = name.split(":")[0]
-    if kind not in available:
+    if kind not in available or not re.fullmatch(r"\w+(:\d+)?", name):
         raise UserError(f"--device: found {name}, allowed are {', '.join(CHOICES)}")
     if not available[kind]:
         raise UserError(f"--device {name}: this machine, or this build of PyTorch, has none; use --device cpu")

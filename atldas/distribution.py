@@ -75,7 +75,7 @@ class CellDistribution(nn.Module):
         log_operations, log_topologies = self.log_operations(), self.log_topologies()
         terms = []
         for k, (node, edges) in enumerate(zip(self.space.node_numbers, cell.nodes, strict=True)):
-            terms.append(log_topologies[k][self.space.subsets(node).index(tuple(edge.input for edge in edges))])
+            terms.append(log_topologies[k][self.space.subsets(node).index(tuple(sorted(edge.input for edge in edges)))])
             for operation, i in edges:
                 terms.append(log_operations[self.edge_index[node, i], self.space.operations.index(operation)])
         return torch.stack(terms).sum()

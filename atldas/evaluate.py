@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from annotated_types import Ge
 from torch import nn
 
+from .atomic import atomic_path
 from .config import config
 from .distribution import Distribution
 from .genotype import Genotype
@@ -98,5 +102,31 @@ def recalibrate(network: nn.Module, task: Any, batches: int) -> None:
 
 
 def best_first(candidates: list[Candidate], larger_is_better: bool) -> list[Candidate]:
-    """Candidates by their recalibrated metric."""
-    return sorted(candidates, key=lambda candidate: candidate.recalibrated, reverse=larger_is_better)
+    """Candidates by their recalibrated metric; one that is not a number comes last."""
+
+    def badness(candidate: Candidate) -> tuple[bool, float]:
+        metric = candidate.recalibrated
+        return math.isnan(metric), -metric if larger_is_better else metric
+
+    return sorted(candidates, key=badness)
+
+
+def write_candidates(path: Path, candidates: list[Candidate], metric: str) -> None:
+    """The table of the measured children, in the order given."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("rank", "origin", "log_probability", f"{metric}_inherited", f"{metric}_recalibrated", "cells"))
+        for rank, candidate in enumerate(candidates, start=1):
+            figures = (candidate.log_probability, candidate.inherited, candidate.recalibrated)
+            writer.writerow((rank, candidate.origin, *figures, _one_line(candidate.child)))
+
+
+def _one_line(child: Genotype) -> str:
+    """`normal 2=skip_connect(0)+dil_conv_5x5(1) 3=...; reduce ...`"""
+    return "; ".join(
+        kind + "".join(
+            f" {node}=" + "+".join(f"{edge.operation}({edge.input})" for edge in edges)
+            for node, edges in enumerate(cell.nodes, start=cell.inputs)
+        )
+        for kind, cell in child.cells.items()
+    )  # fmt: skip

@@ -8,6 +8,8 @@ names its cells (`normal`, `reduce`, or any other name that the network it is fo
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -90,6 +92,8 @@ class CellGenotype:
         object.__setattr__(self, "concat", tuple(self.concat))
         if self.inputs < 1:
             raise UserError(f"inputs: found {self.inputs}, allowed is 1 or more")
+        if not self.nodes:
+            raise UserError("nodes: found no node, allowed is one or more")
         for k, edges in enumerate(self.nodes):
             if not edges:
                 raise UserError(f"nodes[{k}]: found no edge, allowed is one or more")
@@ -163,16 +167,21 @@ class Genotype:
             UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
         """
         shipped = resources.files("atldas") / "genotypes" / f"{source}.yaml"
-        if not Path(source).is_file() and shipped.is_file():  # a folder of that name is no reason to miss it
+        # A file of that name comes first; a folder of that name is no reason to miss what is shipped.
+        if str(source) in shipped_names() and not os.path.isfile(source):
             return Genotype.parse(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
-        if not Path(source).exists() and Path(source).suffix not in (".yaml", ".yml"):
+        if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
             raise UserError(f"{source}: no such file, nor a shipped genotype; shipped are {', '.join(shipped_names())}")
         return Genotype._from_plain(read_yaml(source), str(source))
 
     @staticmethod
     def parse(text: str, source: str) -> Genotype:
-        """Read a genotype from YAML text; `source` names it in errors."""
-        return Genotype._from_plain(parse_yaml(text, source), source)
+        """Read a genotype from the text of `to_yaml` or `to_json`; `source` names it in errors."""
+        try:
+            data = json.loads(text)  # first: YAML would take JSON's 1e-05 for text
+        except ValueError:
+            data = parse_yaml(text, source)
+        return Genotype._from_plain(data, source)
 
     @staticmethod
     def _from_plain(data: dict[str, Any], source: str) -> Genotype:
@@ -206,11 +215,11 @@ class Genotype:
         text = "\n".join(lines) + "\n"
         for section in ("network", "provenance"):
             if content := _thawed(getattr(self, section)):
-                text += yaml.safe_dump({section: content}, sort_keys=False, allow_unicode=True, width=110)
+                text += _dumped({section: content}, width=110) + "\n"
         return text
 
     def to_json(self) -> str:
-        """One line of text with everything in it, for a weight file's metadata; `parse` reads it, JSON being YAML."""
+        """One line of text with everything in it, for a weight file's metadata; `parse` reads it."""
         cells = {
             name: {"inputs": cell.inputs, "nodes": cell.nodes, "concat": cell.concat}
             for name, cell in self.cells.items()
@@ -225,9 +234,20 @@ def shipped_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def _dumped(value: Any) -> str:
-    """`value` on one line of YAML, quoted where it needs to be."""
-    text: str = yaml.safe_dump(value, allow_unicode=True, width=10**9, default_flow_style=False)
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that holds line breaks of any kind, which YAML else folds, or control characters."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _quoted)
+
+
+def _dumped(value: Any, width: float = math.inf) -> str:
+    """`value` as YAML, quoted where it needs to be; a scalar on one line."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # from glibc's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
 KEPT = 2**31 - 1  # bytes; the largest value that mallopt's int takes
 
 
@@ -24,6 +24,6 @@ def prepare() -> None:
             mallopt = ctypes.CDLL(None).mallopt
         except AttributeError:
             return  # another C library than glibc, with an allocator of its own
-        mallopt(M_MMAP_THRESHOLD, KEPT)
+        mallopt(M_MMAP_MAX, 0)  # not M_MMAP_THRESHOLD: before glibc 2.35 it refuses more than 32 MiB
         mallopt(M_TRIM_THRESHOLD, KEPT)
         mallopt(M_TOP_PAD, 64 * 2**20)

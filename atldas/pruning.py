@@ -52,12 +52,14 @@ class Pruner:
 
     def _remove(self, kind: str, cell: CellDistribution, name: str, log_p: Tensor, allowed: Tensor) -> list[str]:
         gone = []
-        for place in (self.counts[name] >= self.settings.patience).nonzero().tolist():
-            row = allowed[place[0]] if allowed.dim() == 2 else allowed  # the choices that this one competes with
-            if int(row.sum()) > 1:
+        p = log_p.detach().exp()
+        places = (self.counts[name] >= self.settings.patience).nonzero().tolist()
+        for place in sorted(places, key=lambda place: float(p[tuple(place)])):
+            row = place[0] if p.dim() == 2 else slice(None)  # the choices that this one competes with
+            share = float(p[tuple(place)] / p[row][allowed[row]].sum())  # what went just now left its share to the rest
+            if int(allowed[row].sum()) > 1 and share < self.settings.threshold:
                 allowed[tuple(place)] = False
-                probability = float(log_p.detach()[tuple(place)].exp())
-                gone.append(f"{kind} {_words(cell, name, place)} (probability {probability:.3f})")
+                gone.append(f"{kind} {_words(cell, name, place)} (probability {share:.3f})")
         return gone
 
     def state_dict(self) -> dict[str, Tensor]:

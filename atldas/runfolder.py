@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -65,8 +64,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path}: is not a checkpoint of this program, or it is damaged ({error})") from error
+    except Exception as error:  # a damaged pickle can end in almost any error
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: is not a checkpoint of this program, or it is damaged ({reason})") from error
     return state
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import platform
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AfterValidator
 from torch import Tensor
 
 from . import __version__
-from .atomic import atomic_path
 from .cell_picture import draw_cells
-from .config import config, fill, load_object, plain
+from .config import config, fill, load_object, plain, suggestion
 from .cost import operation_cost
 from .curves import draw_curves
 from .distribution import Distribution
 from .errors import UserError
-from .evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose
+from .evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose, write_candidates
 from .genotype import Genotype
 from .interruption import Interruption
 from .progress import progress
@@ -36,6 +36,18 @@ from .task import Task
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+
+
+def _key_of(known: Mapping[str, Any]) -> AfterValidator:
+    """A check against a dict that may still grow: whatever it holds when a configuration is read."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"one of {', '.join(known)}{suggestion(name, list(known))}")
+        return name
+
+    return AfterValidator(check)
 
 
 @config
@@ -63,9 +75,9 @@ class ArchitectureConfig:
 
     start: Annotated[int, Ge(0)] = 0
     every: Annotated[int, Ge(1)] = 1
-    sampler: str = "straight_through"
+    sampler: Annotated[str, _key_of(EVALUATION_SAMPLERS)] = "straight_through"
     lr: Positive = 0.01
-    betas: tuple[Share, Share] = (0.5, 0.999)
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
     weight_decay: NonNegative = 0.0
     clip: Positive = 5.0
     temperature: tuple[Positive, Positive] = (5.0, 0.5)
@@ -82,7 +94,7 @@ class SamplerConfig:
         uniform_share: the share of uniform draws left at the last step, reached straight from 1.
     """
 
-    sampler: str = "mixed"
+    sampler: Annotated[str, _key_of(TRAINING_SAMPLERS)] = "mixed"
     uniform_steps: Annotated[int, Ge(0)] = 0
     uniform_share: Share = 0.2
 
@@ -98,14 +110,6 @@ class SearchConfig:
     pruning: PruningConfig | None = None
     log_every: Annotated[int, Ge(1)] = 10
     checkpoint_every: Annotated[int, Ge(1)] = 200
-
-    def __post_init__(self) -> None:
-        for path, name, allowed in (
-            ("architecture.sampler", self.architecture.sampler, EVALUATION_SAMPLERS),
-            ("training.sampler", self.training.sampler, TRAINING_SAMPLERS),
-        ):
-            if name not in allowed:
-                raise ValueError(f"a known {path} ({', '.join(allowed)}), not {name}")
 
 
 @config
@@ -143,7 +147,9 @@ class Search:
     def __init__(self, experiment: Experiment, device: torch.device, source: str = "experiment") -> None:
         self.experiment, self.device = experiment, device
         make_task = load_object(experiment.task, source, "task")  # first: it may add operations of its own
-        options = fill(make_task.Options, experiment.task_options, source, at="task_options")  # type: ignore[attr-defined]
+        if not hasattr(make_task, "Options"):
+            raise UserError(f"{source}: task: found {experiment.task}, which is no task: it has no Options")
+        options = fill(make_task.Options, experiment.task_options, source, at="task_options")
         self.space = Space.load(experiment.space)
         torch.manual_seed(experiment.seed)
         self.task: Task = make_task(options, experiment.seed, device)
@@ -170,7 +176,13 @@ class Search:
         """Search until the last step, from `state` if there is one. False if a person interrupted it."""
         settings = self.experiment.search
         if state:
-            self.load_state_dict(state)
+            try:
+                self.load_state_dict(state)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise UserError(
+                    f"{folder / CHECKPOINT}: does not fit this search: its space or its task has changed since the run "
+                    "was begun; put them back, or begin again with another --out"
+                ) from error
         training = self.task.training_batches(self.step)
         held_out = self.task.held_out_batches(self.architecture_steps)
         with (
@@ -183,7 +195,6 @@ class Search:
                 held_out_loss = None
                 if self.step >= settings.architecture.start and self.step % settings.architecture.every == 0:
                     held_out_loss = self.architecture_step(next(held_out))
-                self._require_finite(training_loss, held_out_loss)
                 if self.pruner and (self.step + 1) % self.pruner.settings.every == 0:
                     for gone in self.pruner.check():
                         bar.write(f"step {self.step}: pruned {gone}")
@@ -196,7 +207,7 @@ class Search:
                 if self.step % settings.checkpoint_every == 0:
                     save_checkpoint(folder / CHECKPOINT, self.state_dict())
             save_checkpoint(folder / CHECKPOINT, self.state_dict())
-        return self.step == settings.steps
+        return self.step == settings.steps and not interruption.requested
 
     def weight_step(self, batch: Any) -> float:
         """Train the weights of one child on a training batch; returns the loss."""
@@ -209,7 +220,8 @@ class Search:
         loss = self.task.loss(self.supernet, batch)
         self.weight_optimizer.zero_grad(set_to_none=True)  # None, so that what is not drawn is left alone
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.supernet.selected_parameters(), settings.weights.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.supernet.selected_parameters(), settings.weights.clip)
+        self._require_finite(loss, norm)
         self.weight_optimizer.step()
         return float(loss.detach())
 
@@ -226,7 +238,8 @@ class Search:
         # Only the logits' gradients are computed: the weights' would be thrown away.
         for parameter, gradient in zip(logits, torch.autograd.grad(objective, logits, allow_unused=True), strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(logits, settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(logits, settings.clip)
+        self._require_finite(loss, norm)
         self.architecture_optimizer.step()
         value = float(loss.detach())
         self.baseline = value if self.baseline is None else 0.9 * self.baseline + 0.1 * value
@@ -300,12 +313,14 @@ class Search:
         settings = self.experiment.search
         return linear(self.step, settings.training.uniform_steps, settings.steps, 1.0, settings.training.uniform_share)
 
-    def _require_finite(self, *losses: float | None) -> None:
-        if any(loss is not None and not math.isfinite(loss) for loss in losses):
-            raise UserError(
-                f"the loss is not finite at step {self.step}; the last checkpoint is from before. "
-                "Lower search.weights.lr or search.weights.clip and begin again"
-            )
+    def _require_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Before an optimizer's step, so that no weight and no checkpoint is ever spoilt."""
+        for what, value in (("loss", loss), ("gradient", gradient_norm)):
+            if not math.isfinite(value.detach()):
+                raise UserError(
+                    f"the {what} is not finite at step {self.step}; the last checkpoint is from before. "
+                    "Lower search.weights.lr or search.weights.clip and begin again"
+                )
 
 
 def search(
@@ -342,7 +357,7 @@ def search(
         experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command)
     )
     genotype.save(folder / "genotype.yaml")
-    _write_candidates(folder / "candidates.csv", candidates, running.task.metric)
+    write_candidates(folder / "candidates.csv", candidates, running.task.metric)
     draw_cells(genotype, folder / "cells.png")
     draw_curves(folder)
     return winner._replace(child=genotype)
@@ -369,23 +384,3 @@ def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, A
         **({"command": command} if command else {}),
         "versions": {"atldas": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
     }
-
-
-def _write_candidates(path: Path, candidates: list[Candidate], metric: str) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("rank", "origin", "log_probability", f"{metric}_inherited", f"{metric}_recalibrated", "cells"))
-        for rank, candidate in enumerate(candidates, start=1):
-            figures = (candidate.log_probability, candidate.inherited, candidate.recalibrated)
-            writer.writerow((rank, candidate.origin, *figures, _one_line(candidate.child)))
-
-
-def _one_line(child: Genotype) -> str:
-    """`normal 2=skip_connect(0)+dil_conv_5x5(1) 3=...; reduce ...`"""
-    return "; ".join(
-        kind + "".join(
-            f" {node}=" + "+".join(f"{edge.operation}({edge.input})" for edge in edges)
-            for node, edges in enumerate(cell.nodes, start=cell.inputs)
-        )
-        for kind, cell in child.cells.items()
-    )  # fmt: skip

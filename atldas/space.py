@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
+from pydantic import BeforeValidator
+from torch import nn
 
 from .config import config, fill, parse_yaml, read_yaml, shown, suggestion
 from .errors import UserError
@@ -69,7 +72,8 @@ class CellSpace:
 
     def first(self) -> CellGenotype:
         """Some cell of the space: what a supernet's cell is set to before anything has been drawn."""
-        return next(self.enumerate())
+        nodes = ((Edge(self.operations[0], i) for i in self.subsets(node)[0]) for node in self.node_numbers)
+        return CellGenotype(self.inputs, tuple(tuple(edges) for edges in nodes), self.concat)
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,9 @@ class Space:
             UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
         """
         shipped = resources.files("atldas.search_spaces") / f"{source}.yaml"
-        if not Path(source).is_file() and shipped.is_file():
+        if str(source) in shipped_spaces() and not os.path.isfile(source):
             return Space.from_plain(parse_yaml(shipped.read_text(encoding="utf-8"), f"{source}.yaml"), f"{source}.yaml")
-        if not Path(source).exists() and Path(source).suffix not in (".yaml", ".yml"):
+        if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
             raise UserError(f"{source}: no such file, nor a shipped space; shipped are {', '.join(shipped_spaces())}")
         return Space.from_plain(read_yaml(source), str(source))
 
@@ -97,6 +101,8 @@ class Space:
     def from_plain(data: dict[str, Any], source: str) -> Space:
         """Check plain data, as YAML holds it, and make a space of it."""
         file = fill(_SpaceFile, data, source)
+        for name in file.cells:
+            _check_module_name(name, f"{source}: cells")
         return Space(file.name, {name: _cell(cell, f"{source}: cells.{name}") for name, cell in file.cells.items()})
 
     def size(self) -> int:
@@ -110,11 +116,17 @@ def shipped_spaces() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
+def _count_or_all(value: Any) -> Any:
+    if value == "all" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("an integer of 1 or more, or all")
+
+
 @config
 class _CellFile:
     inputs: Annotated[int, Ge(1)]
     nodes: Annotated[int, Ge(1)]
-    inputs_per_node: Annotated[int, Ge(1)] | Literal["all"]
+    inputs_per_node: Annotated[int | Literal["all"], BeforeValidator(_count_or_all)]
     operations: Annotated[tuple[str, ...], MinLen(1)]
     concat: tuple[int, ...] | None = None
 
@@ -135,16 +147,23 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
             )
         if operation in file.operations[:index]:
             raise UserError(f"{where}.operations[{index}]: found {operation} a second time, allowed is once")
+        _check_module_name(operation, f"{where}.operations[{index}]")
     k = None if file.inputs_per_node == "all" else file.inputs_per_node
     if k is not None and k > file.inputs:
         raise UserError(
             f"{where}.inputs_per_node: found {k}, but the first node has only {file.inputs} earlier nodes to read; "
             f"allowed are 1..{file.inputs} or all"
         )
-    concat = file.concat or tuple(range(file.inputs, file.inputs + file.nodes))
+    concat = file.concat if file.concat is not None else tuple(range(file.inputs, file.inputs + file.nodes))
     space = CellSpace(file.inputs, file.nodes, k, file.operations, concat)
     try:
         space.first()  # its genotype checks `concat`
     except UserError as error:
         raise UserError(f"{where}.{error}") from None
     return space
+
+
+def _check_module_name(name: str, where: str) -> None:
+    """Cells and operations are kept in `nn.ModuleDict`s, which take no dots and no names of their own methods."""
+    if not name or "." in name or hasattr(nn.ModuleDict(), name):
+        raise UserError(f"{where}: found the name {shown(name)}, which PyTorch's modules do not take; choose another")

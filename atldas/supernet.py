@@ -68,24 +68,26 @@ class Supernet(nn.Module):
         """The fixed network of `child` with this supernet's weights and statistics copied in: the same function."""
         network = self._build(fixed_cells(child))
         mine = self.network.state_dict()
-        network.load_state_dict({name: mine[name] for name in network.state_dict()})
-        for parameter in self.network.parameters():
-            return network.to(parameter.device)
-        return network
+        # Assigned rather than copied in, so that device and memory layout are the supernet's too.
+        network.load_state_dict({name: mine[name].clone() for name in network.state_dict()}, assign=True)
+        return network.to(next(self.network.parameters()).device)
 
     def operation_macs(self, input_shape: Sequence[int]) -> tuple[dict[str, Tensor], int]:
         """MACs of every (edge, operation), summed over the cells of each kind, and the MACs of everything else.
 
+        Drops the selected child's gates: they belong to a graph, which cannot be copied to count on.
+
         Returns:
             kind -> [edges, operations], and the constant part, both for one input of `input_shape` ([1, C, H, W]).
         """
-        sizes = self._cell_sizes(input_shape)
+        for cell in self._cells:
+            cell.select(cell.genotype)
         tables = {
             kind: torch.zeros(len(s.edges), len(s.operations), dtype=torch.float64)  # counts pass float32's 2 ** 24
             for kind, s in self.space.cells.items()
         }
-        for cell, (height, width) in zip(self._cells, sizes, strict=True):
-            space, table, place = self.space.cells[cell.place.kind], tables[cell.place.kind], cell.place
+        for place, height, width in self._cell_calls(input_shape):
+            space, table = self.space.cells[place.kind], tables[place.kind]
             for row, (_, i) in enumerate(space.edges):
                 # Behind the cell's inputs everything has the reduced size and stride 1.
                 from_input = i < space.inputs
@@ -95,26 +97,27 @@ class Supernet(nn.Module):
                     table[row, column] += operation_cost(name, place.channels, stride, h, w).macs
         return tables, self._constant_macs(input_shape, tables)
 
-    def _cell_sizes(self, input_shape: Sequence[int]) -> list[tuple[int, int]]:
-        """(height, width) of each cell's adapted inputs."""
-        shadow = copy.deepcopy(self).to("meta").eval()
-        sizes: list[tuple[int, int]] = []
+    def _cell_calls(self, input_shape: Sequence[int]) -> list[tuple[CellPlace, int, int]]:
+        """Every run of a cell in one forward pass: its place, and the height and width of its adapted inputs."""
+        # Not of `self`: `_build` may lead to a task with a whole data set in it.
+        network, cells = copy.deepcopy((self.network, self._cells))
+        calls: list[tuple[CellPlace, int, int]] = []
 
-        def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(module, Cell)
-            stride = module.place.input_strides[-1]
+        def record(cell: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(cell, Cell)
+            stride = cell.place.input_strides[-1]
             height, width = inputs[-1].shape[2:]
-            sizes.append((-(-height // stride), -(-width // stride)))
+            calls.append((cell.place, -(-height // stride), -(-width // stride)))
 
-        for cell in shadow._cells:
+        for cell in cells:
             cell.register_forward_pre_hook(record)
         with torch.no_grad():
-            shadow(torch.empty(tuple(input_shape), device="meta"))
-        return sizes
+            network.to("meta").eval()(torch.empty(tuple(input_shape), device="meta"))
+        return calls
 
     def _constant_macs(self, input_shape: Sequence[int], tables: Mapping[str, Tensor]) -> int:
         """MACs of the network less those of the operations that it currently runs."""
-        total = macs(self, lambda meta: meta(torch.empty(tuple(input_shape), device="meta")))
+        total = macs(self.network, lambda meta: meta(torch.empty(tuple(input_shape), device="meta")))
         selected = {cell.place.kind: cell.genotype for cell in self._cells}
         for kind, genotype in selected.items():
             space = self.space.cells[kind]

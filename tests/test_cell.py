@@ -1,0 +1,94 @@
+"""The cell: one class for both uses, and the names that weights travel by."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy import ToyNetwork, space
+
+from atldas.cell import Cell, CellPlace, Gates, fixed_cells
+from atldas.errors import UserError
+from atldas.genotype import CellGenotype, Edge, Genotype
+from atldas.space import Space
+from atldas.supernet import Supernet
+
+NORMAL = CellPlace("normal", (12, 8), 4, 1, (2, 1))
+REDUCE = CellPlace("reduce", (8, 8), 4, 2, (1, 1))
+GENOTYPE = CellGenotype(
+    2, ((Edge("skip_connect", 0), Edge("nor_conv_3x3", 1)), (Edge("nor_conv_1x1", 2), Edge("skip_connect", 1))), (2, 3)
+)
+
+
+def test_parameter_names() -> None:
+    assert {name.rpartition(".")[0] for name, _ in Cell(GENOTYPE, NORMAL).named_parameters()} == {
+        "adapters.0.even", "adapters.0.odd", "adapters.0.norm", "adapters.1.1", "adapters.1.2",
+        "edges.2_from_1.nor_conv_3x3.1", "edges.2_from_1.nor_conv_3x3.2",
+        "edges.3_from_2.nor_conv_1x1.1", "edges.3_from_2.nor_conv_1x1.2",
+    }  # fmt: skip
+
+
+def test_a_fixed_cells_names_are_among_a_searched_cells() -> None:
+    darts = Space.load("darts").cells["normal"]
+    searched = Cell(darts.first(), REDUCE, darts.candidates())
+    fixed = Cell(Genotype.load("cheapmatting").cells["reduce"], REDUCE)
+    assert type(searched) is type(fixed) is Cell
+    names = searched.state_dict()
+    for name, tensor in fixed.state_dict().items():
+        assert names[name].shape == tensor.shape
+    assert len(list(searched.edges)) == 2 + 3 + 4 + 5
+    assert all(list(operations) == list(darts.operations) for operations in searched.edges.values())
+
+
+@pytest.mark.parametrize(("place", "size"), [(NORMAL, (8, 8)), (REDUCE, (4, 4)), (NORMAL, (5, 7)), (REDUCE, (3, 4))])
+def test_output_size(place: CellPlace, size: tuple[int, int]) -> None:
+    H, W = 8, 8
+    if size in ((5, 7), (3, 4)):
+        H, W = 5, 7
+    cell = Cell(GENOTYPE, place)
+    first = (2 * H - 1, 2 * W) if place is NORMAL else (H, W)
+    y = cell(torch.randn(2, place.in_channels[0], *first), torch.randn(2, 8, H, W))
+    assert y.shape == (2, 8, *size) and cell.out_channels == 8
+
+
+def test_forward_by_hand() -> None:
+    cell = Cell(GENOTYPE, CellPlace("normal", (3, 3), 4, 1, (1, 1))).eval()
+    a, b = torch.randn(1, 3, 5, 5), torch.randn(1, 3, 5, 5)
+    s0, s1 = cell.adapters[0](a), cell.adapters[1](b)
+    s2 = s0 + cell.edges["2_from_1"]["nor_conv_3x3"](s1)
+    s3 = cell.edges["3_from_2"]["nor_conv_1x1"](s2) + s1
+    assert torch.equal(cell(a, b), torch.cat([s2, s3], dim=1))
+
+
+def test_a_reduction_halves_only_what_reads_an_input() -> None:
+    cell = Cell(GENOTYPE, REDUCE)
+    assert cell.operation(2, Edge("nor_conv_3x3", 1))[1].stride == (2, 2)
+    assert cell.operation(3, Edge("nor_conv_1x1", 2))[1].stride == (1, 1)
+    assert type(cell.operation(3, Edge("skip_connect", 1))).__name__ == "FactorizedReduce"
+
+
+def test_gates_multiply_edges_and_nodes() -> None:
+    cell = Cell(GENOTYPE, CellPlace("normal", (3, 3), 4, 1, (1, 1))).eval()
+    x = (torch.randn(1, 3, 5, 5), torch.randn(1, 3, 5, 5))
+    s0, s1 = (adapt(state) for adapt, state in zip(cell.adapters, x, strict=True))
+    cell.select(GENOTYPE, Gates({(2, 1): torch.tensor(2.0)}, {3: torch.tensor(5.0)}))
+    s2 = s0 + 2 * cell.edges["2_from_1"]["nor_conv_3x3"](s1)
+    s3 = 5 * (cell.edges["3_from_2"]["nor_conv_1x1"](s2) + s1)
+    assert torch.equal(cell(*x), torch.cat([s2, s3], dim=1))
+
+
+def test_faults_of_a_genotype_that_does_not_fit_its_network() -> None:
+    make = fixed_cells(Genotype("odd", {"normal": GENOTYPE}))
+    with pytest.raises(UserError) as error:
+        make(REDUCE)
+    assert str(error.value) == "genotype odd: the network needs a cell 'reduce', found normal"
+    with pytest.raises(UserError) as error:
+        make(CellPlace("normal", (8,), 4, 1, (1,)))
+    assert str(error.value) == "the normal cell has 2 inputs, the network gives it 1"
+    with pytest.raises(UserError) as error:
+        Supernet(space(), lambda cells: cells(REDUCE))
+    assert str(error.value) == "space toy: the network needs a cell 'reduce', found normal"
+
+
+def test_a_fixed_network_holds_nothing_but_its_genotypes_operations() -> None:
+    network = ToyNetwork(fixed_cells(Genotype("g", {"normal": GENOTYPE})))
+    assert [list(cell.edges) for cell in network.cells] == [["2_from_0", "2_from_1", "3_from_2", "3_from_1"]] * 2

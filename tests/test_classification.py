@@ -1,0 +1,163 @@
+"""The example task: the network's shapes, batches that are functions of their number, faults of folders."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from toy import image_folder
+
+from atldas.cell import fixed_cells
+from atldas.classification import ImageClassifier, ImageFolderOptions, ImageFolderTask, Labelled
+from atldas.config import fill
+from atldas.errors import UserError
+from atldas.genotype import Genotype
+from atldas.space import Space
+from atldas.supernet import Supernet
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return image_folder(tmp_path_factory.mktemp("images") / "stripes")
+
+
+def task(folder: Path, **options: Any) -> ImageFolderTask:
+    settings = {"folder": str(folder), "image_size": 16, "channels": 4, "depth": 3, "batch": 4, **options}
+    return ImageFolderTask(ImageFolderOptions(**settings), 0, CPU)
+
+
+def test_sizes_inside_the_classifier() -> None:
+    network = ImageClassifier(fixed_cells(Genotype.load("cheapmatting")), 4, 6, 5)
+    shapes = []
+    for cell in network.cells:
+        cell.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+    assert network(torch.randn(2, 3, 17, 16)).shape == (2, 5)
+    assert [cell.place.kind for cell in network.cells] == ["normal", "normal", "reduce", "normal", "reduce", "normal"]
+    assert shapes == [(16, 17, 16), (16, 17, 16), (32, 9, 8), (32, 9, 8), (64, 5, 4), (64, 5, 4)]
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_every_depth_runs(depth: int) -> None:
+    network = ImageClassifier(fixed_cells(Genotype.load("cheapmatting")), 3, depth, 2)
+    assert network(torch.randn(1, 3, 9, 12)).shape == (1, 2)
+
+
+def test_a_space_of_one_input_and_one_kind(folder: Path) -> None:
+    chain = task(folder, inputs=1, reduce_kind="normal")
+    supernet = Supernet(Space.load("nasbench201"), chain.build)
+    tables, constant = supernet.operation_macs(chain.input_shape)
+    assert supernet(torch.randn(2, 3, 16, 16)).shape == (2, 2)
+    assert set(tables) == {"normal"} and constant > 0
+    assert chain.network_section() == {
+        "channels": 4, "depth": 3, "classes": 2, "inputs": 1, "reduce_kind": "normal",
+    }  # fmt: skip
+
+
+def equal(a: Labelled, b: Labelled) -> bool:
+    return torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize("half", ["training_batches", "held_out_batches"])
+def test_a_batch_is_a_function_of_seed_and_number(folder: Path, half: str) -> None:
+    batches = list(islice(getattr(task(folder), half)(0), 9))
+    again = list(islice(getattr(task(folder), half)(4), 5))
+    assert all(equal(a, b) for a, b in zip(batches[4:], again, strict=True))
+    other = ImageFolderTask(task(folder).options, 1, CPU)
+    assert not equal(batches[0], next(getattr(other, half)(0)))
+    assert not equal(batches[0], batches[3])
+
+
+def test_batches_have_the_promised_form(folder: Path) -> None:
+    batch = next(task(folder).training_batches(0))
+    assert batch.images.shape == (4, 3, 16, 16) and batch.images.dtype == torch.float32
+    assert batch.labels.dtype == torch.int64 and set(batch.labels.tolist()) <= {0, 1}
+    assert -1.0 <= float(batch.images.min()) < 0 < float(batch.images.max()) <= 1.0
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_halves_share_no_image_and_an_epoch_holds_each_once(tmp_path: Path) -> None:
+    for label in range(2):
+        (tmp_path / str(label)).mkdir()
+        for number in range(8):
+            shade = np.full((8, 8, 3), 16 * (8 * label + number), np.uint8)
+            cv2.imwrite(str(tmp_path / str(label) / f"{number}.png"), shade)
+    made = task(tmp_path, image_size=8, batch=4)
+
+    def shades(batches: Any) -> list[tuple[int, int]]:
+        found = []
+        for batch in islice(batches, 2):
+            greys = ((batch.images[:, 0, 0, 0] + 1) * 127.5 / 16).round().int().tolist()
+            found += list(zip(greys, batch.labels.tolist(), strict=True))
+        return found
+
+    training, held_out = shades(made.training_batches(0)), shades(made.held_out_batches(0))
+    assert sorted(grey for grey, _ in training + held_out) == list(range(16))
+    assert all(label == grey // 8 for grey, label in training + held_out)
+    assert sorted(shades(made.training_batches(2))) == sorted(training) and shades(made.training_batches(2)) != training
+
+
+class Knows(nn.Module):
+    """Tells level from upright stripes by which way the image changes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        level, upright = x.diff(dim=2).abs().mean((1, 2, 3)), x.diff(dim=3).abs().mean((1, 2, 3))
+        return torch.stack([level, upright], dim=1)
+
+
+def test_accuracy(folder: Path) -> None:
+    made = task(folder)
+    assert made.classes == ["level", "upright"]
+    assert made.measure(Knows()) == 1.0
+    wrong = nn.Sequential(Knows(), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        wrong[1].weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert made.measure(wrong) == 0.0
+    assert float(made.loss(Knows(), next(made.held_out_batches(0)))) < 0.7
+
+
+def test_images_of_other_sizes_and_kinds_are_taken(tmp_path: Path) -> None:
+    for label, name in ((0, "a.png"), (0, "b.PNG"), (1, "c.jpg"), (1, "d.bmp")):
+        (tmp_path / str(label)).mkdir(exist_ok=True)
+        image = np.full((20, 9 + label), 255, np.uint16 if name == "a.png" else np.uint8)
+        cv2.imwrite(str(tmp_path / str(label) / name), image)
+    (tmp_path / "0" / "notes.txt").write_text("not an image")
+    (tmp_path / "0" / "folder.png").mkdir()
+    (tmp_path / "empty").mkdir()
+    made = task(tmp_path, image_size=8, batch=2)
+    assert made.classes == ["0", "1"]
+    assert next(made.training_batches(0)).images.shape == (2, 3, 8, 8)
+
+
+def test_faults_of_a_folder_are_named(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UserError, match="absent: is not a folder"):
+        task(tmp_path / "absent")
+    with pytest.raises(UserError, match="found 0 folders with images, at least 2 classes"):
+        task(tmp_path)
+    with pytest.raises(UserError, match="24 images do not fill one batch of 13 in each"):
+        task(folder, batch=13)
+    with pytest.raises(UserError, match="24 images do not fill one batch of 4 in each"):
+        task(folder, held_out_share=0.9)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_a_damaged_image_is_named(tmp_path: Path, content: bytes) -> None:
+    damaged = image_folder(tmp_path / "stripes") / "level" / "3.png"
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=r"level/3\.png: is not an image that can be read"):
+        list(islice(task(tmp_path / "stripes").training_batches(0), 3)) + list(
+            islice(task(tmp_path / "stripes").held_out_batches(0), 3)
+        )
+
+
+@pytest.mark.parametrize("options", [{"inputs": 3}, {"batch": 1}, {"held_out_share": 1.0}, {"depth": 2}, {}])
+def test_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"e\.yaml: task_options\."):
+        fill(ImageFolderOptions, {"folder": "x", **options} if options else {}, "e.yaml", at="task_options")

@@ -1,0 +1,117 @@
+"""Search spaces: sizes, order, shipped files, faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from toy import cell_space
+
+from atldas.errors import UserError
+from atldas.genotype import CellGenotype, Edge
+from atldas.operations import OPERATIONS
+from atldas.space import CellSpace, Space, shipped_spaces
+
+
+def test_sizes_of_the_shipped_spaces() -> None:
+    assert shipped_spaces() == ["darts", "matting", "nasbench201"]
+    cell = (1 * 3 * 6 * 10) * 7**8
+    assert Space.load("darts").size() == cell**2
+    assert Space.load("matting").cells == Space.load("darts").cells
+    nasbench = Space.load("nasbench201")
+    assert nasbench.size() == 5**6 == 15625
+    assert nasbench.cells["normal"].concat == (3,) and nasbench.cells["normal"].inputs_per_node is None
+
+
+def test_shipped_spaces_are_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "darts").mkdir()
+    assert Space.load("darts").name == "darts"
+
+
+def test_edges_and_subsets_are_numbered_node_by_node() -> None:
+    space = cell_space(2, 2, 2)
+    assert space.edges == ((2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
+    assert space.subsets(2) == ((0, 1),) and space.subsets(3) == ((0, 1), (0, 2), (1, 2))
+    assert cell_space(2, 2, None).subsets(3) == ((0, 1, 2),)
+    assert list(space.candidates())[:4] == [
+        (2, Edge("skip_connect", 0)), (2, Edge("nor_conv_1x1", 0)), (2, Edge("avg_pool_3x3", 0)),
+        (2, Edge("skip_connect", 1)),
+    ]  # fmt: skip
+
+
+@given(st.integers(1, 2), st.integers(1, 2), st.sampled_from([1, 2, None]), st.integers(1, 2))
+def test_enumeration_gives_every_cell_once(inputs: int, nodes: int, k: int | None, operations: int) -> None:
+    if k is not None and k > inputs:
+        k = 1
+    space = cell_space(inputs, nodes, k, ("none", "skip_connect")[:operations])
+    cells = list(space.enumerate())
+    assert len(cells) == len(set(cells)) == space.size()
+    assert cells[0] == space.first()
+
+
+def test_first_needs_no_enumeration() -> None:
+    space = CellSpace(2, 12, None, ("none", "skip_connect", "nor_conv_1x1"), (13,))
+    first = space.first()
+    assert len(first.nodes[-1]) == 13 and {edge.operation for _, edge in first.edges()} == {"none"}
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("schema: 1\nname: mine\ncells: {a: {inputs: 1, nodes: 2, inputs_per_node: 1, operations: [none]}}")
+    space = Space.load(path)
+    assert space.name == "mine" and space.cells["a"] == CellSpace(1, 2, 1, ("none",), (1, 2))
+    assert list(space.cells["a"].enumerate())[1] == CellGenotype(1, ((("none", 0),), (("none", 1),)), (1, 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cell", "parts"),
+    [
+        (
+            {"operations": ["none", "skip_conect"]},
+            ["operations[1]", '"skip_conect"', "did you mean skip_connect?", "allowed are none"],
+        ),
+        ({"operations": ["none", "none"]}, ["operations[1]: found none a second time"]),
+        ({"operations": []}, ["operations: found []", "at least 1 item"]),
+        ({"inputs_per_node": 3}, ["inputs_per_node: found 3", "only 2 earlier nodes", "1..2 or all"]),
+        ({"inputs_per_node": 0}, ["inputs_per_node: found 0 (an integer)", "an integer of 1 or more, or all"]),
+        ({"inputs_per_node": "every"}, ['inputs_per_node: found "every" (text)', "an integer of 1 or more, or all"]),
+        ({"inputs_per_node": True}, ["inputs_per_node: found true", "an integer of 1 or more, or all"]),
+        ({"inputs_per_node": 1.5}, ["inputs_per_node: found 1.5", "an integer of 1 or more, or all"]),
+        ({"concat": [1]}, ["concat[0]: found 1", "2..3"]),
+        ({"concat": [2, 2]}, ["concat[1]: found 2", "each once"]),
+        ({"concat": []}, ["concat: found no node"]),
+        ({"nodes": 0}, ["nodes: found 0", "greater than or equal to 1"]),
+        ({"node": 0}, ["node: found an unknown key", "nodes?"]),
+    ],
+)
+def test_a_fault_is_named(tmp_path: Path, cell: dict[str, object], parts: list[str]) -> None:
+    good = {"inputs": 2, "nodes": 2, "inputs_per_node": 2, "operations": ["none"]}
+    path = tmp_path / "faulty.yaml"
+    path.write_text(yaml.safe_dump({"schema": 1, "name": "x", "cells": {"normal": {**good, **cell}}}))
+    with pytest.raises(UserError) as error:
+        Space.load(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: cells.normal.") and "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_name_that_is_not_shipped_is_named() -> None:
+    with pytest.raises(UserError, match="dart: no such file, nor a shipped space; shipped are darts, matting, nasbe"):
+        Space.load("dart")
+    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
+        Space.load("absent.yaml")
+
+
+@pytest.mark.parametrize("name", ["double", "training", "a.b"])
+def test_a_name_that_pytorch_does_not_take_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPERATIONS, name, OPERATIONS["none"])
+    cell = {"inputs": 1, "nodes": 1, "inputs_per_node": 1, "operations": [name]}
+    with pytest.raises(UserError, match=rf"s\.yaml: cells\.a\.operations\[0\]: found the name .{name}"):
+        Space.from_plain({"schema": 1, "name": "x", "cells": {"a": cell}}, "s.yaml")
+    with pytest.raises(UserError, match=rf"s\.yaml: cells: found the name .{name}"):
+        Space.from_plain({"schema": 1, "name": "x", "cells": {name: {**cell, "operations": ["none"]}}}, "s.yaml")
