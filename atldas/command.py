@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_modules(options: argparse.Namespace, run: Callable[[], int]) -> int:
-    sys.path.insert(0, "")  # people's own tasks and operations lie where they work
+    sys.path.append("")  # people's own tasks and operations lie where they work
     for module in options.modules:
         try:
             importlib.import_module(module)
@@ -71,9 +71,10 @@ def _show(options: argparse.Namespace) -> int:
     from .genotype import Genotype
 
     genotype = Genotype.load(options.genotype)
-    print(genotype_table(genotype))
     if options.out:
         draw_cells(genotype, options.out)
+    print(genotype_table(genotype))
+    if options.out:
         print(f"drawn to {options.out}")
     return 0
 

@@ -79,7 +79,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise UserError(f"{source}: is not valid YAML{where}: {problem}") from error
-    except (ValueError, RecursionError) as error:  # a date such as 2024-13-45; an anchor that contains itself
+    except (ValueError, KeyError, RecursionError) as error:  # a date 2024-13-45; `!!bool x`; an anchor in itself
         raise UserError(f"{source}: is not valid YAML: {error}") from error
     if data is None:
         raise UserError(f"{source}: is empty; a mapping of keys to values is needed")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
+from .atomic import atomic_path
 from .config import config
 from .distribution import CellDistribution, Distribution
 
@@ -67,6 +71,14 @@ class Pruner:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.counts = dict(state)
+
+
+def write_pruned(path: Path, pruned: Sequence[tuple[int, str]]) -> None:
+    """Write what went and when as a table; the whole of it, so that a resumed run repeats nothing."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("step", "choice"))
+        writer.writerows(pruned)
 
 
 def _variables(kind: str, cell: CellDistribution) -> dict[str, tuple[Tensor, Tensor]]:

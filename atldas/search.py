@@ -25,7 +25,7 @@ from .evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose
 from .genotype import Genotype
 from .interruption import Interruption
 from .progress import progress
-from .pruning import Pruner, PruningConfig
+from .pruning import Pruner, PruningConfig, write_pruned
 from .runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
 from .samplers import EVALUATION_SAMPLERS, TRAINING_SAMPLERS, Draw
 from .schedule import linear, warm_up_cosine
@@ -168,6 +168,7 @@ class Search:
         with torch.no_grad():
             self.uniform_macs = float(self.expected_macs())
         self.weight_free = {kind: _weight_free(cell) for kind, cell in self.space.cells.items()}
+        self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
         self.step = 0
         self.architecture_steps = 0
         self.baseline: float | None = None  # running mean of the judged losses, for the score-function estimator
@@ -196,8 +197,8 @@ class Search:
                 if self.step >= settings.architecture.start and self.step % settings.architecture.every == 0:
                     held_out_loss = self.architecture_step(next(held_out))
                 if self.pruner and (self.step + 1) % self.pruner.settings.every == 0:
-                    for gone in self.pruner.check():
-                        bar.write(f"step {self.step}: pruned {gone}")
+                    self.pruned += [(self.step, gone) for gone in self.pruner.check()]
+                    write_pruned(folder / "pruned.csv", self.pruned)
                 if self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
@@ -247,7 +248,7 @@ class Search:
         return value
 
     def _objective(self, draw: Draw, loss: Tensor) -> Tensor:
-        objective = draw.surrogate(loss, self.baseline or 0.0)
+        objective = draw.surrogate(loss, float(loss.detach()) if self.baseline is None else self.baseline)
         weight = self.experiment.search.architecture.macs_weight
         if weight:
             objective = objective.cpu() + weight * self.expected_macs() / self.uniform_macs
@@ -286,6 +287,8 @@ class Search:
             "weight_optimizer": self.weight_optimizer.state_dict(),
             "architecture_optimizer": self.architecture_optimizer.state_dict(),
             "pruner": self.pruner.state_dict() if self.pruner else {},
+            "pruned": self.pruned,
+            "torch_rng": torch.get_rng_state(),  # for operations that draw at random, such as dropout
             "generator": self.generator.get_state(),
         }
 
@@ -293,6 +296,8 @@ class Search:
         """Undo `state_dict`."""
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
         self.baseline = state["baseline"]
+        self.pruned = [(step, choice) for step, choice in state["pruned"]]
+        torch.set_rng_state(state["torch_rng"])
         self.supernet.load_state_dict(state["supernet"])
         self.distribution.load_state_dict(state["distribution"])
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
@@ -365,7 +370,7 @@ def search(
 
 def _weight_free(space: CellSpace) -> Tensor:
     """1 where an operation holds no weights (at stride 1), [edges, operations]. They must not win by default."""
-    row = [float(operation_cost(name, 2, 1, 8, 8).parameters == 0) for name in space.operations]
+    row = [float(operation_cost(name, 16, 1, 8, 8).parameters == 0) for name in space.operations]
     return torch.tensor(row).expand(len(space.edges), -1)
 
 

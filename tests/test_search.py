@@ -85,7 +85,7 @@ def test_writes_everything_and_a_genotype_that_loads(data: Path, tmp_path: Path)
     assert winner is not None
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.yaml", "checkpoint.pt", "log.csv", "tensorboard", "genotype.yaml", "candidates.csv", "cells.png",
-        "curves.png",
+        "curves.png", "pruned.csv",
     }  # fmt: skip
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
     for name in ("cells.png", "curves.png"):
@@ -117,6 +117,7 @@ def test_writes_everything_and_a_genotype_that_loads(data: Path, tmp_path: Path)
 def same_results(a: Path, b: Path) -> None:
     assert (a / "log.csv").read_bytes() == (b / "log.csv").read_bytes()
     assert (a / "candidates.csv").read_bytes() == (b / "candidates.csv").read_bytes()
+    assert (a / "pruned.csv").read_bytes() == (b / "pruned.csv").read_bytes()
     assert Genotype.load(a / "genotype.yaml").cells == Genotype.load(b / "genotype.yaml").cells
     first, second = load_checkpoint(a / "checkpoint.pt"), load_checkpoint(b / "checkpoint.pt")
     for part in ("supernet", "distribution", "pruner"):
@@ -144,7 +145,9 @@ def test_an_interrupted_search_resumes_to_the_same_bits(
     same_results(tmp_path / "whole", tmp_path / "parts")
 
     pruned = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")["distribution"]
-    assert not all(mask.all() for name, mask in pruned.items() if "allowed" in name)
+    removed = sum(int((~mask).sum()) for name, mask in pruned.items() if "allowed" in name)
+    told = (tmp_path / "whole" / "pruned.csv").read_text().splitlines()
+    assert removed > 0 and len(told) == 1 + removed
     # A finished search resumes to its results once more.
     assert search(made, tmp_path / "parts", CPU, resume=True) is not None
     same_results(tmp_path / "whole", tmp_path / "parts")
