@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -94,13 +94,36 @@ class Cell(nn.Module):
             if self.gates and node in self.gates.nodes:
                 total = total * self.gates.nodes[node]
             states.append(total)  # [N, channels, H / stride, W / stride]
-        return torch.cat([states[node] for node in self.genotype.concat], dim=1)
+        return concatenated([states[node] for node in self.genotype.concat])
 
     def _edge_output(self, node: int, edge: Edge, states: list[Tensor]) -> Tensor:
         output: Tensor = self.operation(node, edge)(states[edge.input])
         if self.gates and (node, edge.input) in self.gates.edges:
             output = output * self.gates.edges[node, edge.input]
         return output
+
+
+class _Concatenation(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, *states: Tensor) -> Tensor:
+        context.channels = [state.shape[1] for state in states]
+        return torch.cat(states, dim=1)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        channels_last = gradient.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return tuple(part.contiguous(memory_format=layout) for part in gradient.split(context.channels, dim=1))
+
+
+def concatenated(states: list[Tensor]) -> Tensor:
+    """`torch.cat` over channels whose gradients are contiguous.
+
+    torch.cat's own backward gives views into one gradient, on which BatchNorm's backward takes a path 15 times slower
+    (12 ms against 0.8 ms for [32, 16, 32, 32] on one core); a copy costs 0.4 ms.
+    """
+    output: Tensor = _Concatenation.apply(*states) if torch.is_grad_enabled() else torch.cat(states, dim=1)
+    return output
 
 
 CellFactory = Callable[[CellPlace], Cell]

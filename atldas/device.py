@@ -26,3 +26,11 @@ def choose(name: str) -> torch.device:
     if not available[kind]:
         raise UserError(f"--device {name}: this machine, or this build of PyTorch, has none; use --device cpu")
     return torch.device(name)
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware: recent CUDA devices, and x86 CPUs with AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in PyTorch 2.10
+    return device.type == "cpu" and bool(capabilities.get("amx_bf16"))

@@ -54,6 +54,20 @@ class FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))  # [N, Cout, H / 2, W / 2]
 
 
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution that stays in float32 under autocast on a CPU, where bfloat16 makes its backward slow.
+
+    Measured on one core with AMX, kernel 5, [4, 48, 32, 32]: 7.3 ms backward in bfloat16, 1.7 ms in float32, while
+    plain convolutions gain from bfloat16 what these lose.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 def conv_bn(in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
     """ReLU, convolution, BatchNorm."""
     return nn.Sequential(
@@ -68,7 +82,7 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> list[n
     padding = dilation * (kernel // 2)
     return [
         nn.ReLU(),
-        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        DepthwiseConv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
     ]

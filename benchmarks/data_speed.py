@@ -1,30 +1,40 @@
-"""How many training pairs a second one core makes, for every kind and overall.
+"""How many training pairs a second one core makes: every kind, every augmentation, whole sources, and the loader.
 
-    python benchmarks/data_speed.py [size] [samples of each kind]
+    python benchmarks/data_speed.py --size 256 --count 30
+    python benchmarks/data_speed.py --foregrounds cutouts/ --backgrounds photos/ --workers 1
 
-Times are CPU time of this process: other programs on the machine disturb it less than the clock on the wall.
+Times are CPU time of this process: other programs on the machine disturb it less than the clock on the wall. The
+loader's is wall-clock time, since it works in other processes.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 import cv2
 import numpy as np
+import torch
 
+from cheapmatting.augment import COLOURS, AugmentConfig
 from cheapmatting.backgrounds import BACKGROUNDS
+from cheapmatting.camera import CAMERA
+from cheapmatting.data import DataConfig, SourceConfig, batches, make_source
+from cheapmatting.drawn_trimap import drawn_trimap
 from cheapmatting.foregrounds import FOREGROUNDS
+from cheapmatting.sample import Sample
 from cheapmatting.sources import SyntheticSource
 
 
-def milliseconds(work: Callable[[int], object], count: int) -> float:
-    """Mean CPU time of `work(0)` to `work(count - 1)`, after one call to warm up."""
-    work(0)
+def milliseconds(work: Callable[[int], object], count: int, warm_up: int = 1) -> float:
+    """Mean CPU time of `count` calls of `work`, with numbers on from those of `warm_up` calls before."""
+    for i in range(warm_up):
+        work(i)
     start = time.process_time()
-    for i in range(count):
+    for i in range(warm_up, warm_up + count):
         work(i)
     return (time.process_time() - start) / count * 1000
 
@@ -34,17 +44,69 @@ def draw(make: Callable[[int, np.random.Generator], object], size: int, i: int) 
     return make(size, np.random.default_rng([0, i]))
 
 
-def main() -> None:
-    size, count = (int(text) for text in (sys.argv[1:3] + ["256", "30"][len(sys.argv) - 1 :]))
-    cv2.setNumThreads(1)
-    print(f"{size} x {size} pixels, one core, mean of {count}")
+def kinds(size: int, count: int) -> None:
+    """Every procedural foreground and background."""
     for title, makers in (("foreground", FOREGROUNDS), ("background", BACKGROUNDS)):
         for name, make in makers.items():
-            spent = milliseconds(partial(draw, make, size), count)
-            print(f"{title:12}{name:12}{spent:7.1f} ms")
-    source = SyntheticSource(size, seed=0)
-    spent = milliseconds(lambda i: source[i], count * len(FOREGROUNDS))
-    print(f"whole pairs with trimap: {spent:.1f} ms each, {1000 / spent:.1f} pairs per second")
+            print(f"{title:12}{name:14}{milliseconds(partial(draw, make, size), count):7.1f} ms")
+
+
+def augmentations(size: int, count: int) -> None:
+    """Every augmentation, on one synthetic pair."""
+    sample, settings = SyntheticSource(size, 0)[0], AugmentConfig()
+    rng = np.random.default_rng(0)
+    changes: dict[str, Callable[[Sample], object]] = {
+        name: lambda one, change=change: change(one, rng, settings) for name, change in COLOURS.items()
+    }
+    changes |= {name: lambda one, change=change: change(one, rng, settings.camera) for name, change in CAMERA.items()}
+    changes["trimap"] = lambda one: drawn_trimap(one.alpha, rng, settings.trimap)
+    for name, change in changes.items():
+        print(f"{'augment':12}{name:14}{milliseconds(lambda i, c=change: c(sample), count):7.1f} ms")
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, DataConfig]:
+    """The sources to time by name."""
+    photos = options.backgrounds
+    synthetic = SourceConfig(kind="synthetic", backgrounds=photos)
+    sources = {"synthetic": (synthetic,)}
+    if options.foregrounds:
+        cutouts = SourceConfig(kind="cutouts", foregrounds=options.foregrounds, backgrounds=photos)
+        sources |= {"cutouts": (cutouts,), "half and half": (cutouts, synthetic)}
+    levels = {"plain": None, "augmented": AugmentConfig(), "real world": AugmentConfig(real_world=True)}
+    return {
+        f"{name}, {level}": DataConfig(size=options.size, sources=mix, augment=augment, cache_mb=options.cache_mb)
+        for name, mix in sources.items()
+        for level, augment in levels.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pairs a second.")
+    parser.add_argument("--size", type=int, default=256, help="side of the pairs in pixels (default: 256)")
+    parser.add_argument("--count", type=int, default=30, help="pictures of each kind; ten times as many pairs")
+    parser.add_argument("--foregrounds", help="a folder of RGBA cut-outs")
+    parser.add_argument("--backgrounds", help="a folder of photographs")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the loader (default: 1)")
+    parser.add_argument("--cache-mb", type=int, default=256, help="megabytes of decoded images (default: 256)")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    size, count = options.size, options.count
+    print(f"{size} x {size} pixels, one core, mean of {count}")
+    kinds(size, count)
+    augmentations(size, count)
+    for name, settings in settings_of(options).items():
+        source = make_source(settings, seed=0)
+        spent = milliseconds(source.__getitem__, 10 * count, warm_up=count)
+        print(f"{name:28}{spent:7.1f} ms a pair, {1000 / spent:6.1f} pairs a second")
+    loader = batches(source, size=8, workers=options.workers)
+    for _ in islice(loader, 4):  # processes begin, the first pairs are read ahead
+        pass
+    start, number = time.perf_counter(), max(8, 5 * count // 8)
+    for _ in islice(loader, number):
+        pass
+    rate = 8 * number / (time.perf_counter() - start)
+    print(f"loader ({name}), {options.workers} workers, batches of 8: {rate:.1f} pairs a second on the wall clock")
 
 
 if __name__ == "__main__":

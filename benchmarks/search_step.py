@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atldas.cell import Cell, CellPlace
+from atldas.cell import Cell, CellPlace, concatenated
 from atldas.classification import ImageClassifier
 from atldas.distribution import Distribution
 from atldas.samplers import uniform
@@ -44,7 +44,7 @@ class DenseCell(Cell):
                 for weight, operation in zip(self.weights[node, i].softmax(0), operations, strict=True):
                     total = total + weight * operation(states[i])
             states.append(total)
-        return torch.cat([states[node] for node in self.genotype.concat], dim=1)
+        return concatenated([states[node] for node in self.genotype.concat])
 
 
 def child_supernet(space: Space) -> Supernet:

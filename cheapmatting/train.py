@@ -10,19 +10,22 @@ from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import nn
+from pydantic import AfterValidator
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atldas.config import config, plain
 from atldas.curves import draw_curves
+from atldas.device import bfloat16_pays
 from atldas.errors import UserError
+from atldas.genotype import Genotype
 from atldas.interruption import Interruption
 from atldas.progress import progress
 from atldas.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
 from atldas.schedule import warm_up_cosine
 
 from .data import DataConfig, batches, make_source
-from .losses import check_weights, weighted_losses
+from .losses import Weights, weighted_losses
 from .network import CheapMatting
 from .sample import Batch, Sample
 from .validation import network_sad
@@ -44,20 +47,22 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
+def _optimizer_name(name: str) -> str:
+    if name not in OPTIMIZERS:
+        raise ValueError(f"one of {', '.join(OPTIMIZERS)}")
+    return name
+
+
 @config
 class OptimizerConfig:
     """How weights move. The learning rate warms up over `warm_up` steps and falls by a cosine to `lr_end`."""
 
-    name: str = "adamw"
+    name: Annotated[str, AfterValidator(_optimizer_name)] = "adamw"
     lr: Positive = 1e-3
     lr_end: NonNegative = 0.0
     warm_up: Annotated[int, Ge(0)] = 100
     weight_decay: NonNegative = 0.01
     clip: Positive = 1.0
-
-    def __post_init__(self) -> None:
-        if self.name not in OPTIMIZERS:
-            raise ValueError(f"one of {', '.join(OPTIMIZERS)}")
 
 
 @config
@@ -80,7 +85,7 @@ class TrainConfig:
         workers: processes that make pairs; 0 makes them in between steps.
         losses: weights of `losses.LOSSES`.
         ema: decay of the averaged weights, which are what a run is for.
-        precision: `bfloat16` computes convolutions in it (autocast); `auto` does so on CUDA only.
+        precision: `bfloat16` computes convolutions in it (autocast); `auto` does so where the device gains from it.
     """
 
     schema: Literal[1]
@@ -89,18 +94,13 @@ class TrainConfig:
     seed: Annotated[int, Ge(0)] = 0
     workers: Annotated[int, Ge(0)] = 1
     data: DataConfig = field(default_factory=DataConfig)
-    losses: dict[str, NonNegative] = field(
-        default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5}
-    )
+    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     validation: ValidationConfig | None = None
     log_every: Count = 10
     checkpoint_every: Count = 200
-
-    def __post_init__(self) -> None:
-        check_weights(self.losses)
 
 
 class Training:
@@ -119,13 +119,19 @@ class Training:
         """Train to the last step, from `state` if there is one. False if a person interrupted it."""
         settings = self.settings
         if state:
-            self.load_state_dict(state)
+            try:
+                self.load_state_dict(state)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise UserError(
+                    f"{folder / CHECKPOINT}: does not fit this training: it is another program's, or the network has "
+                    "changed since the run was begun; put it back, or begin again with another --out"
+                ) from error
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         held_out = self._held_out()
         pairs = batches(make_source(settings.data, settings.seed), settings.batch, self.step, settings.workers)
         with (
             Interruption() as interruption,
-            RunLog(folder, columns, self.step) as log,
+            RunLog(folder, columns, self.step + 1) as log,  # keeps the rows up to this step
             progress(settings.steps, "train", "step", initial=self.step) as bar,
         ):
             while self.step < settings.steps and not interruption.requested:
@@ -151,14 +157,10 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast()):
             alpha = self.network(batch.inputs)
         loss, each = weighted_losses(alpha, batch, self.settings.losses)
-        if not math.isfinite(float(loss.detach())):
-            raise UserError(
-                f"the loss is {float(loss.detach())} at step {self.step}; the last checkpoint is from before. "
-                "Lower optimizer.lr or optimizer.clip and begin again"
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        self._require_finite(loss, norm)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
         figures = {"loss": loss, **each, "gradient_norm": norm}
@@ -202,12 +204,21 @@ class Training:
         source = make_source(validation.data or self.settings.data, validation.seed)
         return [source[index] for index in range(validation.pairs)]
 
+    def _require_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Before the optimizer's step, so that no weight and no checkpoint is ever spoilt."""
+        for what, value in (("loss", loss), ("gradient", gradient_norm)):
+            if not math.isfinite(value.detach()):
+                raise UserError(
+                    f"the {what} is {float(value.detach())} at step {self.step}; the last checkpoint is from before. "
+                    "Lower optimizer.lr or optimizer.clip and begin again"
+                )
+
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.steps
 
     def _autocast(self) -> bool:
         precision = self.settings.precision
-        return precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+        return precision == "bfloat16" or (precision == "auto" and bfloat16_pays(self.device))
 
 
 def train(
@@ -225,7 +236,8 @@ def train(
         UserError: faulty settings, a folder that cannot be used, or a loss that is not finite.
     """
     folder = Path(folder)
-    variant = {"genotype": network.genotype.to_json(), "network": plain(network.config)}
+    cells = Genotype(network.genotype.name, network.genotype.cells)  # not its provenance: that changes no weight
+    variant = {"genotype": cells.to_json(), "network": plain(network.config)}
     state = open_run(folder, {**plain(settings), "variant": variant}, resume)
     training = Training(network, settings, device)
     if not training.run(folder, state):
