@@ -1,8 +1,8 @@
 """Pairs a second of training, and seconds of a forward pass, of a variant: the network alone, on made-up data.
 
-    python benchmarks/train_speed.py                       # the published network, 256x256, batch 4
-    python benchmarks/train_speed.py runs/quickstart/variant.yaml --size 128 --batch 8 --precision bfloat16
-    python benchmarks/train_speed.py --forward 2048        # one forward pass over 2048x2048 instead
+python benchmarks/train_speed.py                       # the published network, 256x256, batch 4
+python benchmarks/train_speed.py runs/quickstart/variant.yaml --size 128 --batch 8 --precision bfloat16
+python benchmarks/train_speed.py --forward 2048        # one forward pass over 2048x2048 instead
 """
 
 from __future__ import annotations

@@ -15,8 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from atldas.config import config
 
+from .augment import AugmentConfig
+from .backgrounds import Background, procedural_background
+from .composed import ComposedSource
+from .cutouts import Cutouts, cutout_folder, pair_folder
+from .foregrounds import Foreground
+from .image_cache import ImageCache
+from .photos import PhotoBackgrounds
 from .sample import Batch, Sample, collate
-from .sources import WIDTHS, FolderSource, Source, SyntheticSource
+from .sources import WIDTHS, LayeredSource, ProceduralForegrounds, Source
 
 
 @config
@@ -24,20 +31,53 @@ class SourceConfig:
     """One source of training pairs.
 
     Attributes:
-        kind: `synthetic` (procedural foregrounds) or `cutouts` (a folder of RGBA images).
+        kind: `synthetic` (procedural foregrounds), `cutouts` (RGBA images), `pairs` (colour images and alpha images) or
+            `composed` (ready composites or photographs with their alpha).
         weight: how often it is drawn from, relative to the other sources.
-        foregrounds: the folder of `cutouts`.
-        backgrounds: a folder of photographs; procedural backgrounds without it.
+        foregrounds: the folder of `cutouts`, or of the colour images of `pairs`.
+        alphas: the folder of the alpha images of `pairs` and `composed`, matched by name.
+        images: the folder of the images of `composed`.
+        trimaps: a folder of trimaps for `composed`; without it trimaps are drawn.
+        backgrounds: a folder of photographs; procedural backgrounds without it. Not for `composed`.
+        only, without: text files with one file name a line (see name_list.py): the foregrounds, or images, that are
+            used, and those that are not; thus training never sees what validation does.
+        backgrounds_only, backgrounds_without: the same for the photographs.
+
+    All folders are read with those below them.
     """
 
-    kind: Literal["synthetic", "cutouts"] = "synthetic"
+    kind: Literal["synthetic", "cutouts", "pairs", "composed"] = "synthetic"
     weight: Annotated[float, Gt(0)] = 1.0
     foregrounds: str | None = None
+    alphas: str | None = None
+    images: str | None = None
+    trimaps: str | None = None
     backgrounds: str | None = None
+    only: str | None = None
+    without: str | None = None
+    backgrounds_only: str | None = None
+    backgrounds_without: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.kind == "cutouts") != (self.foregrounds is not None):
-            raise ValueError("a folder in foregrounds for kind cutouts, and for it alone")
+        needed, optional = KEYS[self.kind]
+        given = [key for key in ALL_KEYS if getattr(self, key) is not None]
+        if not set(needed) <= set(given) <= {*needed, *optional}:
+            raise ValueError(
+                f"for kind {self.kind}: {' and '.join(needed) or 'nothing'} needed, {', '.join(optional)} possible"
+            )
+        if self.backgrounds is None and (self.backgrounds_only or self.backgrounds_without):
+            raise ValueError("backgrounds_only and backgrounds_without beside a folder of backgrounds alone")
+
+
+ON_PHOTOS = ("backgrounds", "backgrounds_only", "backgrounds_without")
+# For each kind: the keys that it needs, and those that it may have.
+KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "synthetic": ((), ON_PHOTOS),
+    "cutouts": (("foregrounds",), ("only", "without", *ON_PHOTOS)),
+    "pairs": (("foregrounds", "alphas"), ("only", "without", *ON_PHOTOS)),
+    "composed": (("images", "alphas"), ("trimaps", "only", "without")),
+}
+ALL_KEYS = ("foregrounds", "alphas", "images", "trimaps", "only", "without", *ON_PHOTOS)
 
 
 @config
@@ -47,12 +87,17 @@ class DataConfig:
     Attributes:
         size: side of the square pairs in pixels.
         sources: see `SourceConfig`.
-        trimap_radii: lowest and highest erosion radius of the trimaps, in pixels.
+        trimap_radii: lowest and highest erosion radius of the trimaps, in pixels; with `augment`, its own take their
+            place.
+        augment: what is done to the pairs; nothing where it is left out. `augment: {}` is the usual recipe.
+        cache_mb: how many megabytes of decoded images every process that makes pairs may keep.
     """
 
     size: Annotated[int, Ge(32)] = 256
     sources: Annotated[tuple[SourceConfig, ...], MinLen(1)] = field(default_factory=lambda: (SourceConfig(),))
     trimap_radii: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]] = WIDTHS
+    augment: AugmentConfig | None = None
+    cache_mb: Annotated[int, Ge(0)] = 256
 
 
 class MixedSource:
@@ -63,7 +108,9 @@ class MixedSource:
         self.shares = np.array(weights) / sum(weights)
 
     def __getitem__(self, index: int) -> Sample:
-        rng = np.random.default_rng([self.seed, index])
+        # Other numbers than those of the source, which begins from (seed, index): else the choice of the source would
+        # foretell what it draws.
+        rng = np.random.default_rng([self.seed, index, len(self.sources)])
         return self.sources[rng.choice(len(self.sources), p=self.shares)][index]
 
 
@@ -71,17 +118,33 @@ def make_source(settings: DataConfig, seed: int) -> Source:
     """The source that `settings` describe.
 
     Raises:
-        UserError: a folder that does not exist or holds no images.
+        UserError: a folder that does not exist or holds no images, or a list of names that does not fit it.
     """
-    sources = [_make_one(one, settings, seed) for one in settings.sources]
+    cache = ImageCache(settings.cache_mb * 2**20)
+    sources = [_make_one(one, settings, seed, cache) for one in settings.sources]
     return sources[0] if len(sources) == 1 else MixedSource(sources, [one.weight for one in settings.sources], seed)
 
 
-def _make_one(one: SourceConfig, settings: DataConfig, seed: int) -> Source:
-    if one.kind == "cutouts":
-        assert one.foregrounds is not None  # SourceConfig saw to it
-        return FolderSource(one.foregrounds, one.backgrounds, settings.size, seed, settings.trimap_radii)
-    return SyntheticSource(settings.size, seed, one.backgrounds, widths=settings.trimap_radii)
+def _make_one(one: SourceConfig, settings: DataConfig, seed: int, cache: ImageCache) -> Source:
+    size, widths, augment = settings.size, settings.trimap_radii, settings.augment
+    if one.kind == "composed":
+        assert one.images is not None and one.alphas is not None  # SourceConfig saw to it
+        return ComposedSource(
+            one.images, one.alphas, one.trimaps, size, seed, widths, augment, one.only, one.without, cache
+        )
+    background: Background = procedural_background
+    if one.backgrounds is not None:
+        background = PhotoBackgrounds(one.backgrounds, one.backgrounds_only, one.backgrounds_without, cache)
+    return LayeredSource(_foreground(one, settings, cache), background, size, seed, widths, augment)
+
+
+def _foreground(one: SourceConfig, settings: DataConfig, cache: ImageCache) -> Foreground:
+    geometry = settings.augment.geometry if settings.augment else None
+    if one.foregrounds is None:
+        return ProceduralForegrounds(geometry=geometry)
+    if one.alphas is None:
+        return Cutouts(cutout_folder(one.foregrounds, one.only, one.without, cache), geometry)
+    return Cutouts(pair_folder(one.foregrounds, one.alphas, one.only, one.without, cache), geometry)
 
 
 class Pool:
@@ -141,7 +204,8 @@ class _Consecutive:
 
 
 def _quiet_worker(worker: int) -> None:
-    """One thread a worker, and Ctrl-C is for the main process, which ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread a worker; being stopped is for the main process, which ends its workers itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a signal to the whole group reaches workers too
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -7,8 +7,11 @@ batch, so that a loss does not depend on how large the unknown regions happen to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
+from pydantic import AfterValidator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,9 +38,14 @@ def charbonnier(alpha: Tensor, batch: Batch, epsilon: float = 1e-3) -> Tensor:
 
 
 def composition(alpha: Tensor, batch: Batch) -> Tensor:
-    """Mean absolute error of the image recomposed with `alpha`, over the unknown pixels (Xu et al., CVPR 2017)."""
-    image = alpha * batch.foreground + (1 - alpha) * batch.background  # [N, 3, H, W]
-    return ((image - batch.inputs[:, :3]).abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch)
+    """Mean absolute error of the image recomposed with `alpha`, over the unknown pixels (Xu et al., CVPR 2017).
+
+    It is compared with the composite of the true alpha, not with the network's input, which a camera may have degraded:
+    the difference of the two composites is (alpha - truth) (F - B). Where the layers are unknown and both are the
+    image, it is 0 and has no gradient.
+    """
+    difference = (alpha - batch.alpha) * (batch.foreground - batch.background)  # [N, 3, H, W]
+    return (difference.abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch)
 
 
 def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
@@ -51,8 +59,7 @@ def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
         if min(difference.shape[2:]) < 2:
             break
         smaller = _blur(difference)[:, :, ::2, ::2]
-        larger = F.interpolate(smaller, size=difference.shape[2:], mode="bilinear", align_corners=False)
-        total = total + 8**level * (difference - larger).abs().sum()
+        total = total + 8**level * (difference - _enlarged(smaller, *difference.shape[2:])).abs().sum()
         difference = smaller
     return total / _count(batch)
 
@@ -82,17 +89,15 @@ def weighted_losses(alpha: Tensor, batch: Batch, weights: Mapping[str, float]) -
     return torch.stack([weight * each[name] for name, weight in weights.items()]).sum(), each
 
 
-def check_weights(weights: Mapping[str, float]) -> None:
-    """For configuration classes: every name is a loss, and one at least counts.
+def _check_weights(weights: dict[str, float]) -> dict[str, float]:
+    """Every name is a loss, and one at least counts; the error is worded for the configuration's errors."""
+    if any(name not in LOSSES for name in weights) or not any(weight > 0 for weight in weights.values()):
+        raise ValueError(f"one or more of {', '.join(LOSSES)}, at least one with a weight over 0")
+    return weights
 
-    Raises:
-        ValueError: otherwise, worded for the configuration's errors.
-    """
-    unknown = [name for name in weights if name not in LOSSES]
-    if unknown or not any(weight > 0 for weight in weights.values()):
-        raise ValueError(
-            f"losses, one with a weight over 0, of {', '.join(LOSSES)}, not {', '.join(unknown) or 'none'}"
-        )
+
+# The type of `losses:` in configuration classes.
+Weights = Annotated[dict[str, Annotated[float, Ge(0)]], AfterValidator(_check_weights)]
 
 
 def _count(batch: Batch) -> Tensor:
@@ -104,3 +109,10 @@ def _blur(x: Tensor) -> Tensor:
     row = x.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
     padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
     return F.conv2d(F.conv2d(padded, row.view(1, 1, 1, 5)), row.view(1, 1, 5, 1))
+
+
+def _enlarged(x: Tensor, height: int, width: int) -> Tensor:
+    """The way back from `[:, :, ::2, ::2]`: x's pixels stand where they were taken from, with means between them."""
+    size = (2 * x.shape[2] - 1, 2 * x.shape[3] - 1)
+    between = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    return F.pad(between, (0, width - size[1], 0, height - size[0]), mode="replicate")

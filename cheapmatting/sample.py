@@ -18,11 +18,16 @@ from .trimap import UNKNOWN, Floats, encode_trimap
 class Sample:
     """A foreground, a background, the alpha between them and a trimap of that alpha.
 
+    Of a ready composite or a photograph neither layer is known: its foreground and its background are both the image
+    itself (`Sample.of_image`), which any alpha composes to that image.
+
     Attributes:
         foreground, background: float32 RGB [H, W, 3] in 0..1. Foreground colours are defined everywhere, also
             where alpha is 0.
         alpha: float32 [H, W] in 0..1.
         trimap: uint8 [H, W] of 0, 128 and 255.
+        degraded: float32 RGB [H, W, 3] in 0..1, the composite after a camera and a file format, where the compositing
+            equation no longer holds exactly; None where they were left out.
 
     Raises:
         ValueError: an array of another shape or type.
@@ -32,6 +37,12 @@ class Sample:
     background: Floats
     alpha: Floats
     trimap: Bytes
+    degraded: Floats | None = None
+
+    @classmethod
+    def of_image(cls, image: Floats, alpha: Floats, trimap: Bytes) -> Sample:
+        """A sample of whose layers nothing is known."""
+        return cls(image, image, alpha, trimap)
 
     def __post_init__(self) -> None:
         size = self.alpha.shape
@@ -41,6 +52,8 @@ class Sample:
             "alpha": (size, np.float32),
             "trimap": (size, np.uint8),
         }
+        if self.degraded is not None:
+            wanted["degraded"] = ((*size, 3), np.float32)
         for name, (shape, dtype) in wanted.items():
             found = getattr(self, name)
             if found.shape != shape or found.dtype != dtype or len(size) != 2:
@@ -51,8 +64,17 @@ class Sample:
 
     @property
     def image(self) -> Floats:
-        """The composite I = alpha F + (1 - alpha) B, float32 [H, W, 3] in 0..1."""
+        """What the network sees, float32 [H, W, 3] in 0..1: I = alpha F + (1 - alpha) B, or `degraded`."""
+        if self.degraded is not None:
+            return self.degraded
+        if not self.layered:
+            return self.foreground
         return composite(self.foreground, self.background, self.alpha)
+
+    @property
+    def layered(self) -> bool:
+        """Whether foreground and background are known apart from each other."""
+        return self.foreground is not self.background
 
 
 def composite(foreground: Floats, background: Floats, alpha: Floats) -> Floats:

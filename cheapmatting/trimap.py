@@ -22,7 +22,7 @@ GREY_SLACK = 8
 Floats = npt.NDArray[np.float32]
 
 
-def make_trimap(alpha: Floats, outer: int, inner: int) -> Bytes:
+def make_trimap(alpha: Floats, outer: float | Floats, inner: float | Floats) -> Bytes:
     """The trimap of an alpha matte: known is only what is further than a given distance from any other pixel.
 
     A pixel is foreground where alpha is 1 (within 1/255) on the whole disc of radius `inner` around it, and
@@ -33,9 +33,9 @@ def make_trimap(alpha: Floats, outer: int, inner: int) -> Bytes:
 
     Args:
         alpha: float32 [H, W] in 0..1.
-        outer, inner: radii in pixels, 0 or more.
+        outer, inner: radii in pixels, 0 or more; of [H, W] where the radius is another at every pixel.
     """
-    if outer < 0 or inner < 0:
+    if np.min(outer) < 0 or np.min(inner) < 0:
         raise ValueError(f"erosion radii must be 0 or more, got outer {outer} and inner {inner}")
     trimap = np.full(alpha.shape, UNKNOWN, np.uint8)
     trimap[_eroded(alpha >= 1 - TOLERANCE, inner)] = FOREGROUND
@@ -43,9 +43,9 @@ def make_trimap(alpha: Floats, outer: int, inner: int) -> Bytes:
     return trimap
 
 
-def _eroded(mask: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
+def _eroded(mask: npt.NDArray[np.bool_], radius: float | Floats) -> npt.NDArray[np.bool_]:
     """`mask` [H, W] eroded by a disc: pixels further than `radius` from every pixel outside the mask."""
-    if radius == 0 or mask.all():
+    if not np.any(radius) or mask.all():
         return mask
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(distance > radius)

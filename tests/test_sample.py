@@ -52,6 +52,25 @@ def test_collate_stacks_image_and_one_hot_trimap():
     torch.testing.assert_close(batch.inputs[:, :3], composite)
 
 
+def test_a_degraded_image_is_what_the_network_sees():
+    plain = random_sample(0)
+    sample = Sample(plain.foreground, plain.background, plain.alpha, plain.trimap, plain.background)
+    assert sample.image is plain.background
+    np.testing.assert_array_equal(collate([sample]).inputs[0, :3].permute(1, 2, 0).numpy(), plain.background)
+    with pytest.raises(ValueError, match="degraded must be"):
+        Sample(plain.foreground, plain.background, plain.alpha, plain.trimap, plain.background[1:])
+
+
+def test_of_an_image_the_layers_are_the_image():
+    plain = random_sample(0)
+    sample = Sample.of_image(plain.image, plain.alpha, plain.trimap)
+    assert plain.layered and not sample.layered
+    np.testing.assert_array_equal(sample.image, plain.image)
+    batch = collate([sample])
+    np.testing.assert_array_equal(batch.foreground, batch.background)
+    np.testing.assert_array_equal(batch.inputs[:, :3], batch.foreground)
+
+
 def test_moving_a_batch_makes_inputs_channels_last():
     batch = collate([random_sample(0), random_sample(1)])
     moved = batch.to("cpu")

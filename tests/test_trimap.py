@@ -62,6 +62,16 @@ def test_widths_are_inclusive_and_drawn_apart():
     assert pairs == {(a, b) for a in (2, 3, 4) for b in (2, 3, 4)}
 
 
+def test_radii_may_differ_from_pixel_to_pixel():
+    alpha = np.zeros((2, 20), np.float32)
+    alpha[:, 10:] = 1
+    outer = np.repeat(np.float32([[3], [0]]), 20, axis=1)
+    assert make_trimap(alpha, outer, 0)[0].tolist() == [0] * 7 + [128] * 3 + [255] * 10
+    assert make_trimap(alpha, outer, 0)[1].tolist() == [0] * 10 + [255] * 10
+    with pytest.raises(ValueError, match="0 or more"):
+        make_trimap(alpha, outer - 1, 0)
+
+
 def test_negative_radius_is_refused():
     with pytest.raises(ValueError, match="0 or more, got outer -1"):
         make_trimap(np.zeros((2, 2), np.float32), -1, 0)

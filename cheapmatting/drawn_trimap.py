@@ -1,0 +1,82 @@
+"""Trimaps as people draw them: of all widths, uneven, with more marked unknown than need be, and never wrong."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from atldas.config import config
+
+from .geometry import Chance, Range, check_range
+from .images import Bytes
+from .textures import Rng, smooth_field
+from .trimap import FOREGROUND, UNKNOWN, Floats, make_trimap
+
+# Radii are given for pairs of this size, at which the field trains.
+USUAL_SIZE = 512
+
+
+@config
+class TrimapConfig:
+    """How trimaps are drawn.
+
+    Attributes:
+        radii: lowest and highest radius of erosion in pixels for pairs 512 pixels wide; for others in proportion, but
+            1 at least. Drawn log-evenly, apart for either side: narrow trimaps are as frequent as wide ones.
+        wide: chance of up to three times the highest radius.
+        uneven: chance that the radius varies along the edge, down to a tenth.
+        strokes: chance of some brush strokes of unknown around unknown pixels.
+        unknown_foreground: chance that no pixel at all is marked as foreground.
+    """
+
+    radii: Range = (1.0, 29.0)
+    wide: Chance = 0.1
+    uneven: Chance = 0.3
+    strokes: Chance = 0.2
+    unknown_foreground: Chance = 0.05
+
+    def __post_init__(self) -> None:
+        check_range(self.radii, 1, 500)
+
+
+def drawn_trimap(alpha: Floats, rng: Rng, settings: TrimapConfig) -> Bytes:
+    """A random trimap uint8 [H, W] of alpha float32 [H, W]; no known pixel is wrong (see `make_trimap`).
+
+    If it left nothing known, it is drawn as narrow as it can be.
+    """
+    radii = [_radius(alpha, rng, settings) for _ in range(2)]
+    if rng.random() < settings.uneven:
+        field = smooth_field(max(alpha.shape), rng, int(rng.integers(3, 12)), 2)[: alpha.shape[0], : alpha.shape[1]]
+        share = np.clip(1.5 * field - 0.25, 0.1, 1)
+        trimap = make_trimap(alpha, radii[0] * share[..., 0], radii[1] * share[..., 1])
+    else:
+        trimap = make_trimap(alpha, *radii)
+    if rng.random() < settings.strokes:
+        trimap[_strokes(trimap == UNKNOWN, rng)] = UNKNOWN
+    if rng.random() < settings.unknown_foreground:
+        trimap[trimap == FOREGROUND] = UNKNOWN
+    return trimap if (trimap != UNKNOWN).any() else make_trimap(alpha, 1, 1)
+
+
+def _radius(alpha: Floats, rng: Rng, settings: TrimapConfig) -> float:
+    """One radius in pixels."""
+    lowest, highest = settings.radii
+    if rng.random() < settings.wide:
+        lowest, highest = highest, 3 * highest
+    drawn = float(np.exp(rng.uniform(np.log(lowest), np.log(highest))))
+    return max(1.0, drawn * max(alpha.shape) / USUAL_SIZE)
+
+
+def _strokes(unknown: npt.NDArray[np.bool_], rng: Rng) -> npt.NDArray[np.bool_]:
+    """One to three wandering strokes of a thick round brush that begin at unknown pixels, as a mask [H, W]."""
+    mask = np.zeros(unknown.shape, np.uint8)
+    places = np.argwhere(unknown)
+    size = max(unknown.shape)
+    for _ in range(int(rng.integers(1, 4)) if len(places) else 0):
+        start = places[rng.integers(len(places)), ::-1]  # x, y
+        steps = rng.normal(0, 0.06 * size, (int(rng.integers(1, 6)), 2))
+        line = np.rint(start + np.cumsum(np.vstack([[0, 0], steps]), axis=0)).astype(np.int32)
+        thickness = max(2, round(size * float(np.exp(rng.uniform(np.log(0.02), np.log(0.12))))))
+        cv2.polylines(mask, [line], False, 1, thickness)
+    return mask > 0

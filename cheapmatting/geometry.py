@@ -1,0 +1,132 @@
+"""How a picture is seen: turned, sheared, zoomed, mirrored, and which part of it.
+
+A *view* is the matrix [2, 3] that takes a pixel (x, y) of the square output to its place (x, y) in the picture. All of
+a sample's geometry is one such matrix, so that every picture is interpolated once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt, Le, MinLen
+
+from atldas.config import config
+
+from .textures import Rng
+from .trimap import Floats
+
+Matrix = npt.NDArray[np.float64]
+Chance = Annotated[float, Ge(0), Le(1)]
+Range = tuple[float, float]
+# Drawn at random, so that a network does not learn one interpolation's traces.
+INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+INTERPOLATION_SHARES = (0.45, 0.45, 0.1)
+
+
+@config
+class GeometryConfig:
+    """How foregrounds are turned and cropped; as in GCA-Matting (Li and Lu, AAAI 2020) unless said.
+
+    Attributes:
+        mirror, upside_down: chances of a flip.
+        affine: chance of rotation by up to `rotation` degrees either way, shear by up to `shear` degrees on each axis,
+            and a zoom within `zoom`, together.
+        crop_scales: a crop is as wide as the pairs times one of these, and is resized.
+        whole: chance of seeing the whole cut-out instead.
+    """
+
+    mirror: Chance = 0.5
+    upside_down: Chance = 0.1
+    affine: Chance = 0.5
+    rotation: Annotated[float, Ge(0), Le(180)] = 30.0
+    shear: Annotated[float, Ge(0), Le(45)] = 10.0
+    zoom: Annotated[Range, "low, high"] = (0.8, 1.25)
+    crop_scales: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (1.0, 1.25, 1.5, 2.0)
+    whole: Chance = 0.25
+
+    def __post_init__(self) -> None:
+        check_range(self.zoom, 0.1, 10)
+
+
+def check_range(found: Range, lowest: float, highest: float) -> None:
+    """For configuration classes: low <= high, both within limits.
+
+    Raises:
+        ValueError: otherwise, worded for the configuration's errors.
+    """
+    if not lowest <= found[0] <= found[1] <= highest:
+        raise ValueError(f"a range [low, high] within {lowest:g} and {highest:g}, not [{found[0]:g}, {found[1]:g}]")
+
+
+def random_turn(rng: Rng, settings: GeometryConfig) -> tuple[Matrix, float]:
+    """Flips, rotation and shear as a matrix [2, 2] for offsets (x, y) that keeps areas, and the zoom."""
+    flips = np.where(rng.random(2) < (settings.mirror, settings.upside_down), -1.0, 1.0)
+    turn, zoom = np.diag(flips), 1.0
+    if rng.random() < settings.affine:
+        angle = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation))
+        shear_x, shear_y = np.tan(np.deg2rad(rng.uniform(-settings.shear, settings.shear, 2)))
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turn = turn @ rotation @ np.array([[1, shear_x], [shear_y, 1]])
+        turn /= np.sqrt(abs(np.linalg.det(turn)))
+        zoom = float(np.exp(rng.uniform(*np.log(settings.zoom))))
+    return turn, zoom
+
+
+def random_interpolation(rng: Rng) -> int:
+    """One of `INTERPOLATIONS`."""
+    return INTERPOLATIONS[rng.choice(len(INTERPOLATIONS), p=INTERPOLATION_SHARES)]
+
+
+def view(turn: Matrix, scale: float, centre: tuple[float, float], size: int) -> Matrix:
+    """The matrix [2, 3] of a view whose middle is at `centre` (x, y), each output pixel `scale` picture pixels wide."""
+    linear = turn * scale
+    middle = np.full(2, (size - 1) / 2)
+    return np.column_stack([linear, np.array(centre) - linear @ middle])
+
+
+def reach(turn: Matrix, scale: float, size: int) -> tuple[float, float]:
+    """Half the width and half the height, in picture pixels, of the upright box around a view."""
+    x, y = np.abs(turn).sum(axis=1) * scale * size / 2
+    return float(x), float(y)
+
+
+def seen_part(matrix: Matrix, size: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns of a picture [H, W, ...] that a view can see, with a margin for interpolation."""
+    corners = np.array([[x, y, 1] for x in (0, size - 1) for y in (0, size - 1)])
+    places = corners @ matrix.T  # [4, 2]
+    margin = 4 + np.abs(matrix[:, :2]).sum(axis=1)
+    low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
+    columns, rows = (
+        slice(int(np.clip(a, 0, length - 1)), int(np.clip(np.ceil(b), 1, length)))
+        for a, b, length in zip(low, high, shape[1::-1], strict=True)
+    )
+    return rows, columns
+
+
+def seen(picture: Floats, matrix: Matrix, size: int, interpolation: int, border: int) -> Floats:
+    """A picture [H, W] or [H, W, C] through a view: float32 [size, size, ...]; cubic kernels overshoot 0..1 a little.
+
+    Where the view is coarser than the picture, the picture is first averaged down, since interpolation alone would
+    skip pixels.
+
+    Args:
+        border: cv2.BORDER_CONSTANT (nothing outside) or cv2.BORDER_REFLECT_101 (the picture mirrored).
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale > 1 and interpolation != cv2.INTER_NEAREST:
+        height, width = picture.shape[:2]
+        smaller = (max(1, round(width / scale)), max(1, round(height / scale)))
+        picture = np.asarray(cv2.resize(picture, smaller, interpolation=cv2.INTER_AREA))
+        ratio = np.array([[smaller[0] / width], [smaller[1] / height]])
+        matrix = matrix * ratio
+        matrix[:, 2:] += (ratio - 1) / 2  # pixel centres: p becomes (p + 1/2) ratio - 1/2
+    flags = interpolation | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderMode=border), np.float32)
+
+
+def moved(matrix: Matrix, rows: slice, columns: slice) -> Matrix:
+    """The same view of a picture of which only these rows and columns were kept."""
+    return matrix - np.array([[0, 0, columns.start], [0, 0, rows.start]])

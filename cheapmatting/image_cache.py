@@ -1,0 +1,41 @@
+"""Decoded images kept in memory, up to so many bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+
+class ImageCache:
+    """What was decoded last; the longest unused goes first once all of it is larger than `limit` bytes.
+
+    Every process has its own: a copy sent to another process starts empty. What is kept is made read-only, because
+    everybody gets the same array.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.held = limit, 0
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What is kept under `key`, else what `make` returns: an array, or a tuple of arrays."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        made = make()
+        arrays: tuple[np.ndarray, ...] = made if isinstance(made, tuple) else (made,)
+        for array in arrays:
+            array.flags.writeable = False
+        size = sum(array.nbytes for array in arrays)
+        if size <= self.limit:
+            self._kept[key] = (made, size)
+            self.held += size
+        while self.held > self.limit:
+            self.held -= self._kept.popitem(last=False)[1][1]
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"limit": self.limit, "held": 0, "_kept": OrderedDict()}

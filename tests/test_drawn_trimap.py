@@ -1,0 +1,68 @@
+"""Trimaps as people draw them."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pairs import soft_disc
+
+from cheapmatting.drawn_trimap import TrimapConfig, drawn_trimap
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_no_drawn_trimap_is_wrong_and_something_is_known(seed):
+    alpha = soft_disc()
+    often = TrimapConfig(wide=0.5, uneven=0.5, strokes=0.5, unknown_foreground=0.3)
+    trimap = drawn_trimap(alpha, np.random.default_rng(seed), often)
+    assert trimap.dtype == np.uint8 and set(np.unique(trimap)) <= {0, 128, 255}
+    assert np.all(alpha[trimap == 255] > 253.5 / 255) and np.all(alpha[trimap == 0] < 1.5 / 255)
+    assert (trimap == 128).any() and (trimap != 128).any()
+
+
+def widths_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
+    """Outer radii of trimaps for a straight edge, at 512 pixels."""
+    alpha = np.zeros((4, 512), np.float32)
+    alpha[:, 256:] = 1
+    trimaps = [drawn_trimap(alpha, np.random.default_rng(seed), settings) for seed in range(count)]
+    return np.array([256 - int((trimap[0] == 0).sum()) for trimap in trimaps])
+
+
+def test_radii_are_log_even_with_a_wide_tail():
+    plain = {"uneven": 0.0, "strokes": 0.0, "unknown_foreground": 0.0}
+    narrow = widths_of(TrimapConfig(wide=0.0, **plain))
+    assert narrow.min() == 1 and 24 <= narrow.max() <= 29
+    assert 0.4 < (narrow < np.sqrt(29)).mean() < 0.6  # half below the geometric mean
+    tail = widths_of(TrimapConfig(wide=1.0, **plain))
+    assert tail.min() >= 29 and 75 < tail.max() <= 87
+
+
+def test_radii_go_with_the_size_and_are_1_at_least():
+    alpha = np.zeros((4, 128), np.float32)
+    alpha[:, 64:] = 1
+    plain = TrimapConfig(wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0)
+    widths = [64 - int((drawn_trimap(alpha, np.random.default_rng(i), plain)[0] == 0).sum()) for i in range(200)]
+    assert min(widths) == 1 and max(widths) == 7  # 29 / 4
+
+
+def test_uneven_trimaps_vary_along_the_edge():
+    alpha = np.zeros((256, 256), np.float32)
+    alpha[:, 128:] = 1
+    uneven = TrimapConfig(radii=(40.0, 40.0), wide=0.0, uneven=1.0, strokes=0.0, unknown_foreground=0.0)
+    widths = (drawn_trimap(alpha, np.random.default_rng(0), uneven) == 128).sum(axis=1)
+    assert widths.max() - widths.min() > 8
+
+
+def test_strokes_and_unknown_foregrounds_only_add_unknown():
+    alpha = soft_disc(128, 40, 2)
+    base = {"wide": 0.0, "uneven": 0.0}
+    for seed in range(10):
+        plain, stroked, whole = (
+            drawn_trimap(alpha, np.random.default_rng(seed), TrimapConfig(**base, **chances))
+            for chances in (
+                {"strokes": 0.0, "unknown_foreground": 0.0},
+                {"strokes": 1.0, "unknown_foreground": 0.0},
+                {"strokes": 0.0, "unknown_foreground": 1.0},
+            )
+        )
+        assert np.all(stroked[plain == 128] == 128) and (stroked == 128).sum() > (plain == 128).sum()
+        assert not (whole == 255).any() and np.array_equal(whole == 0, plain == 0)
