@@ -1,9 +1,10 @@
-"""The command `cheapmatting`: run, train, matte, info."""
+"""The command `cheapmatting`: run, train, matte, info, preview-data, compose1k."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -21,10 +22,11 @@ NO_WEIGHTS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     prepare()
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged image is told in our own line
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_run, _add_train, _add_matte, _add_info):
+    for add in (_add_run, _add_train, _add_matte, _add_info, _add_preview_data, _add_compose1k):
         add(verbs)
     options = parser.parse_args(arguments)
     options.command = shlex.join(["cheapmatting", *(arguments if arguments is not None else sys.argv[1:])])
@@ -73,6 +75,22 @@ def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     verb.set_defaults(handler=_info)
 
 
+def _add_preview_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from . import preview
+
+    verb = verbs.add_parser("preview-data", help="a contact sheet of the pairs that a configuration makes")
+    preview.add_arguments(verb)
+    verb.set_defaults(handler=preview.run)
+
+
+def _add_compose1k(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from . import compose1k
+
+    verb = verbs.add_parser("compose1k", help="the Composition-1K test set from your own copy of its parts")
+    compose1k.add_arguments(verb)
+    verb.set_defaults(handler=compose1k.run)
+
+
 def _run(options: argparse.Namespace) -> int:
     from atldas.device import choose
 
@@ -80,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
 
     pipeline = load_pipeline(options.experiment, options.set)
     folder = options.out or Path("runs") / Path(options.experiment).stem
-    summary = run(pipeline, folder, choose(options.device), options.resume, options.command)
+    summary = run(pipeline, folder, choose(options.device), options.resume, options.experiment, options.command)
     if summary is None:
         return _interrupted(options)
     print(summary)
@@ -92,19 +110,16 @@ def _train(options: argparse.Namespace) -> int:
 
     from atldas.config import read_config
     from atldas.device import choose
-    from atldas.genotype import Genotype
 
-    from .network import CheapMatting, require_cells
+    from .network import CheapMatting, variant
     from .train import TrainConfig, train
 
     settings = read_config(TrainConfig, options.config, options.set)
-    genotype = Genotype.load(options.variant)
-    require_cells(genotype, options.variant)
     torch.manual_seed(settings.seed)
-    network = CheapMatting(genotype)
+    network = variant(options.variant)
     if options.start:
         start = CheapMatting.load(options.start)
-        if (start.genotype.cells, start.config) != (genotype.cells, network.config):
+        if (start.genotype.cells, start.config) != (network.genotype.cells, network.config):
             raise UserError(f"--from {options.start}: holds another network than {options.variant}")
         network = start
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"

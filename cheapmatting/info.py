@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import torch
@@ -9,11 +10,12 @@ from torch import nn
 
 from atldas.cost import cost, macs_by_part, parameters
 from atldas.errors import UserError
-from atldas.genotype import Genotype
 
-from .network import CheapMatting, require_cells
+from .network import CheapMatting, variant
 from .padding import padded_size
 from .weights import UNUSED_PARAMETERS
+
+PUBLISHED_PARAMETERS = 6_023_025  # of a published checkpoint, with the unused ones
 
 
 class Info(NamedTuple):
@@ -31,14 +33,12 @@ def inspect(source: str, height: int, width: int) -> Info:
     Raises:
         UserError: a faulty file.
     """
-    genotype = Genotype.load(source)
-    require_cells(genotype, source)
     with torch.device("meta"):
-        network = CheapMatting(genotype)
+        network = variant(source)
     shape = (1, 6, height, width)
     part_macs = macs_by_part(network, shape)
     parts = {name: (parameters(part), part_macs[name]) for name, part in _parts(network).items()}
-    return Info(genotype.name, *cost(network, shape), parts)
+    return Info(network.genotype.name, *cost(network, shape), parts)
 
 
 def _parts(network: CheapMatting) -> dict[str, nn.Module]:
@@ -48,7 +48,7 @@ def _parts(network: CheapMatting) -> dict[str, nn.Module]:
 def table(infos: list[Info], height: int, width: int) -> str:
     """The figures as text, a column a variant."""
     names = [info.name for info in infos]
-    widths = [max(len(name), 24) for name in names]
+    widths = [max(len(name), len("1,234,567 par. 123.45 GMACs")) for name in names]
     lines = ["".join(["".ljust(16), *(name.rjust(w + 2) for name, w in zip(names, widths, strict=True))])]
 
     def row(title: str, cells: list[str]) -> None:
@@ -58,9 +58,10 @@ def table(infos: list[Info], height: int, width: int) -> str:
         row(part, [f"{info.parts[part][0]:,} par. {info.parts[part][1] / 1e9:6.2f} GMACs" for info in infos])
     row("parameters", [f"{info.parameters:,}" for info in infos])
     row(f"at {width}x{height}", [f"{info.macs / 1e9:.2f} GMACs" for info in infos])
-    if any(info.name == "cheapmatting" for info in infos):
-        total = next(info for info in infos if info.name == "cheapmatting").parameters + UNUSED_PARAMETERS
-        lines.append(f"(published checkpoints hold {UNUSED_PARAMETERS:,} more, of a branch never used: {total:,})")
+    if any(info.parameters + UNUSED_PARAMETERS == PUBLISHED_PARAMETERS for info in infos):
+        lines.append(
+            f"(published checkpoints hold {UNUSED_PARAMETERS:,} more, of a branch never used: {PUBLISHED_PARAMETERS:,})"
+        )
     return "\n".join(lines)
 
 
@@ -70,8 +71,11 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UserError: anything else.
     """
-    width, _, height = text.lower().partition("x")
-    height = height or width
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise UserError(f"--size: found {text}, allowed is a side or WIDTHxHEIGHT in pixels, such as 1024 or 1920x1080")
+    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text.lower())
+    if not found:
+        raise UserError(
+            f"--size: found {text[:20]}, allowed is a side or WIDTHxHEIGHT in pixels, each 1..99999, such as 1024 or "
+            "1920x1080"
+        )
+    width, height = found[1], found[2] or found[1]
     return padded_size(int(height)), padded_size(int(width))

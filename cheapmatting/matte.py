@@ -68,14 +68,24 @@ def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_o
     Raises:
         UserError: a file that cannot be read or written, or sizes that differ.
     """
+    pixels, known = read_pair(image, trimap)
+    alpha = matter.matte(pixels, known)
+    write_image(output, np.rint(alpha * 255).astype(np.uint8) if alpha_only else cut_out(pixels, alpha))
+
+
+def read_pair(image: Path, trimap: Path) -> tuple[Bytes, Bytes]:
+    """A photograph, uint8 RGB [H, W, 3], and its trimap, uint8 [H, W] of 0, 128 and 255.
+
+    Raises:
+        UserError: a file that cannot be read, or sizes that differ.
+    """
     pixels, known = read_image(image), read_trimap(trimap)
     if pixels.shape[:2] != known.shape:
         raise UserError(
             f"{trimap}: is {known.shape[1]} x {known.shape[0]} pixels, but {image} is "
             f"{pixels.shape[1]} x {pixels.shape[0]}; the trimap must have the image's size"
         )
-    alpha = matter.matte(pixels, known)
-    write_image(output, np.rint(alpha * 255).astype(np.uint8) if alpha_only else cut_out(pixels, alpha))
+    return pixels, known
 
 
 def _check(image: Bytes, trimap: Bytes) -> None:

@@ -74,14 +74,25 @@ class NetworkConfig:
         return fill(NetworkConfig, genotype.plain_network(), source or f"genotype {genotype.name}", at="network")
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation with exact statistics in every memory order.
+
+    PyTorch's channels-last kernel for the CPU takes the variance as E[x^2] - E[x]^2, summed up in float32: for 2048 x
+    2048 pixels its output is 0.02 off where mean and deviation are alike, and worthless where the mean is far larger.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.contiguous())
+
+
 class ResidualBlock(nn.Module):
     """1x1, 3x3, 1x1 convolutions through `mid` channels, added to the input. [N, C, H, W] -> the same."""
 
     def __init__(self, channels: int, mid: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, mid, 1), nn.GroupNorm(8, mid), nn.LeakyReLU(0.1),
-            nn.Conv2d(mid, mid, 3, padding=1), nn.GroupNorm(8, mid), nn.LeakyReLU(0.1),
+            nn.Conv2d(channels, mid, 1), GroupNorm(8, mid), nn.LeakyReLU(0.1),
+            nn.Conv2d(mid, mid, 3, padding=1), GroupNorm(8, mid), nn.LeakyReLU(0.1),
             nn.Conv2d(mid, channels, 1),
         )  # fmt: skip
 
@@ -189,8 +200,13 @@ class CheapMatting(nn.Module):
 
 
 def variant(source: str | Path, **changes: Any) -> CheapMatting:
-    """An untrained network from a genotype file or a shipped name; `changes` override its `network:` section."""
+    """An untrained network from a genotype file or a shipped name; `changes` override its `network:` section.
+
+    Raises:
+        UserError: no such file, or a fault in it.
+    """
     genotype = Genotype.load(source)
+    require_cells(genotype, str(source))
     settings = fill(NetworkConfig, {**genotype.plain_network(), **changes}, str(source), at="network")
     return CheapMatting(genotype, settings)
 

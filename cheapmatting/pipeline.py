@@ -13,20 +13,19 @@ import yaml
 from annotated_types import Ge
 
 from atldas.atomic import write_text
-from atldas.config import assign, config, fill, parse_yaml, read_yaml
+from atldas.config import assign, config, fill, parse_yaml, plain, read_yaml
 from atldas.errors import UserError
 from atldas.evaluate import Candidate
-from atldas.runfolder import CHECKPOINT, CONFIG
+from atldas.runfolder import CONFIG
 from atldas.search import Experiment, search
 
 from .data import DataConfig, make_source
 from .foreground import cut_out
-from .images import Bytes, read_image, write_image
-from .matte import Matter
+from .images import Bytes, write_image
+from .matte import Matter, read_pair
 from .network import CheapMatting
 from .sample import Sample
 from .train import TrainConfig, train
-from .trimap import read_trimap
 from .validation import half_everywhere, mean_sad, network_sad
 
 
@@ -72,31 +71,52 @@ def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
     shipped = resources.files("cheapmatting.experiments") / f"{source}.yaml"
     if not Path(source).is_file() and shipped.is_file():
         data = parse_yaml(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
-    else:
+    elif Path(source).exists() or Path(source).suffix in (".yaml", ".yml"):
         data = read_yaml(source)
+    else:
+        raise UserError(f"{source}: no such file, nor a shipped experiment such as quickstart")
+    data = plain(data)  # copies what aliases (*data) share, so that --set changes the one place that it names
     for assignment in assignments:
         assign(data, assignment)
     return fill(Pipeline, data, source)
 
 
-def run(pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, command: str = "") -> str | None:
+def run(
+    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: str = "experiment", command: str = ""
+) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
-    None if a person interrupted it; what is done is kept, and resuming goes on from there.
+    None if a person interrupted it; what is done is kept, and resuming goes on from there. `source` names the
+    pipeline's file in errors, `command` stands in the provenance of what is found.
+
+    Raises:
+        UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
     """
-    _claim(folder, resume)
-    winner = search(pipeline.search, folder / "search", device, _begun(folder / "search"), "search", command)
+    photo, trimap = _later_stages_input(pipeline)
+    winner = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
     if winner is None:
         return None
     winner.child.save(folder / "variant.yaml")
     torch.manual_seed(pipeline.train.seed)
     untrained = CheapMatting(winner.child)
-    begun = _begun(folder / "train")
+    begun = (folder / "train" / CONFIG).exists()
     trained = train(_starting_network(winner, pipeline), pipeline.train, folder / "train", device, begun)
     if trained is None:
         return None
     trained.save(folder / "model.safetensors")
-    return _report(pipeline.report, folder, {"untrained": untrained, "trained": trained}, device)
+    cutout = cut_out(photo, Matter(trained, str(device)).matte(photo, trimap))
+    name = Path(pipeline.report.photo).stem
+    write_image(folder / f"{name}_cutout.png", cutout)
+    write_image(folder / f"{name}_result.png", side_by_side(photo, trimap, cutout))
+    errors, samples = _errors(pipeline.report, {"untrained": untrained, "trained": trained}, device)
+    return _summary(folder, name, errors, samples)
+
+
+def _later_stages_input(pipeline: Pipeline) -> tuple[Bytes, Bytes]:
+    """The photograph and the trimap; read before the first stage, as data folders are, lest a fault cost a search."""
+    for data in (pipeline.train.data, pipeline.report.data):
+        make_source(data, seed=0)
+    return read_pair(example(pipeline.report.photo), example(pipeline.report.trimap))
 
 
 def _starting_network(winner: Candidate, pipeline: Pipeline) -> CheapMatting:
@@ -106,29 +126,16 @@ def _starting_network(winner: Candidate, pipeline: Pipeline) -> CheapMatting:
     return network
 
 
-def _claim(folder: Path, resume: bool) -> None:
-    if (folder / "search" / CONFIG).exists() and not resume:
-        raise UserError(f"{folder}: holds a run already; go on by --resume, or name another folder by --out")
-
-
-def _begun(stage: Path) -> bool:
-    return (stage / CHECKPOINT).exists()
-
-
-def _report(settings: ReportConfig, folder: Path, networks: dict[str, CheapMatting], device: torch.device) -> str:
-    """Cut out the photograph, measure on held-out pairs, and put it in words."""
-    photo, trimap = read_image(example(settings.photo)), read_trimap(example(settings.trimap))
-    alpha = Matter(networks["trained"], str(device)).matte(photo, trimap)
-    cutout = cut_out(photo, alpha)
-    name = Path(settings.photo).stem
-    write_image(folder / f"{name}_cutout.png", cutout)
-    write_image(folder / f"{name}_result.png", side_by_side(photo, trimap, cutout))
+def _errors(
+    settings: ReportConfig, networks: dict[str, CheapMatting], device: torch.device
+) -> tuple[dict[str, float], list[Sample]]:
+    """SAD of each network on the held-out pairs, and the pairs."""
     source = make_source(settings.data, settings.seed)
     samples = [source[index] for index in range(settings.pairs)]
     errors = {"all 0.5": mean_sad(half_everywhere, samples)}
     for label, network in networks.items():
         errors[label] = network_sad(network.to(device), samples, device)
-    return _summary(folder, name, errors, samples)
+    return errors, samples
 
 
 def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[Sample]) -> str:

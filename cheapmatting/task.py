@@ -15,7 +15,7 @@ from atldas.config import config, plain
 from atldas.genotype import Genotype
 
 from .data import DataConfig, Pool, batches, make_source
-from .losses import check_weights, weighted_losses
+from .losses import Weights, weighted_losses
 from .network import CheapMatting, NetworkConfig
 from .sample import Batch
 from .validation import network_sad
@@ -42,10 +42,7 @@ class MattingOptions:
     training_pairs: Annotated[int, Ge(1)] = 2000
     held_out_pairs: Annotated[int, Ge(1)] = 500
     measured_pairs: Annotated[int, Ge(1)] = 50
-    losses: dict[str, Annotated[float, Ge(0)]] = field(default_factory=lambda: {"l1_unknown": 1.0})
-
-    def __post_init__(self) -> None:
-        check_weights(self.losses)
+    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0})
 
 
 class MattingTask:

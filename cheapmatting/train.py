@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from dataclasses import field
+from collections.abc import Callable, Iterator
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,11 +77,22 @@ class ValidationConfig:
 
 
 @config
+class StageConfig:
+    """A further stretch of training on pairs of another size."""
+
+    steps: Count
+    batch: Count
+    size: Annotated[int, Ge(32)]
+
+
+@config
 class TrainConfig:
     """A training run, as `cheapmatting train --config` reads it from YAML.
 
     Attributes:
-        steps, batch: how many steps of how many pairs.
+        steps, batch: how many steps of how many pairs of `data.size`.
+        then: stages that follow, with other sizes: small pairs are quick, large ones are what photographs are like.
+            The learning rate's schedule spans them all.
         seed: of the data and the initial weights.
         workers: processes that make pairs; 0 makes them in between steps.
         losses: weights of `losses.LOSSES`.
@@ -91,6 +103,7 @@ class TrainConfig:
     schema: Literal[1]
     steps: Count
     batch: Count = 4
+    then: tuple[StageConfig, ...] = ()
     seed: Annotated[int, Ge(0)] = 0
     workers: Annotated[int, Ge(0)] = 1
     data: DataConfig = field(default_factory=DataConfig)
@@ -101,6 +114,16 @@ class TrainConfig:
     validation: ValidationConfig | None = None
     log_every: Count = 10
     checkpoint_every: Count = 200
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """All stages, in order."""
+        return (StageConfig(steps=self.steps, batch=self.batch, size=self.data.size), *self.then)
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
 
 
 class Training:
@@ -128,13 +151,13 @@ class Training:
                 ) from error
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         held_out = self._held_out()
-        pairs = batches(make_source(settings.data, settings.seed), settings.batch, self.step, settings.workers)
+        pairs = self._pairs()
         with (
             Interruption() as interruption,
             RunLog(folder, columns, self.step + 1) as log,  # keeps the rows up to this step
-            progress(settings.steps, "train", "step", initial=self.step) as bar,
+            progress(settings.all_steps, "train", "step", initial=self.step) as bar,
         ):
-            while self.step < settings.steps and not interruption.requested:
+            while self.step < settings.all_steps and not interruption.requested:
                 figures = self.train_step(next(pairs).to(self.device))
                 self.step += 1
                 if held_out and self._due(settings.validation.every):  # type: ignore[union-attr]
@@ -146,12 +169,12 @@ class Training:
                 if self._due(settings.checkpoint_every):
                     save_checkpoint(folder / CHECKPOINT, self.state_dict())
             save_checkpoint(folder / CHECKPOINT, self.state_dict())
-        return self.step == settings.steps
+        return self.step == settings.all_steps
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One step on one batch; returns the figures for the log."""
         recipe = self.settings.optimizer
-        lr = warm_up_cosine(self.step, self.settings.steps, recipe.lr, recipe.lr_end, recipe.warm_up)
+        lr = warm_up_cosine(self.step, self.settings.all_steps, recipe.lr, recipe.lr_end, recipe.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast()):
@@ -197,6 +220,17 @@ class Training:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
 
+    def _pairs(self) -> Iterator[Batch]:
+        """The batches that are still to come, stage by stage."""
+        first = 0  # the step that the stage begins with
+        for number, stage in enumerate(self.settings.stages):
+            done = max(0, self.step - first)
+            if done < stage.steps:
+                source = make_source(replace(self.settings.data, size=stage.size), self.settings.seed + number)
+                coming = batches(source, stage.batch, done, self.settings.workers)
+                yield from itertools.islice(coming, stage.steps - done)
+            first += stage.steps
+
     def _held_out(self) -> list[Sample]:
         validation = self.settings.validation
         if validation is None:
@@ -214,7 +248,7 @@ class Training:
                 )
 
     def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.settings.steps
+        return self.step % every == 0 or self.step == self.settings.all_steps
 
     def _autocast(self) -> bool:
         precision = self.settings.precision
@@ -243,7 +277,7 @@ def train(
     if not training.run(folder, state):
         return None
     trained = training.result().eval()
-    trained.save(folder / "model.safetensors", steps=str(settings.steps))
+    trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
     panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
     draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
     return trained

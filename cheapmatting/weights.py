@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from atldas.config import fill, plain
 from atldas.errors import UserError
 from atldas.genotype import Genotype
 
-from .network import CheapMatting, NetworkConfig
+from .network import CheapMatting, NetworkConfig, require_cells
 
 FORMAT = "cheapmatting-1"
 
@@ -82,9 +82,13 @@ def _load_own(path: Path) -> CheapMatting:
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format")
         raise UserError(f"{path}: metadata: found {found}, allowed is {FORMAT}, as CheapMatting.save writes it")
-    genotype = Genotype.parse(metadata["genotype"], f"{path} (metadata)")
-    config = fill(NetworkConfig, json.loads(metadata["network"]), f"{path} (metadata)", at="network")
-    return _filled(CheapMatting(genotype, config), tensors, path)
+    source = f"{path} (metadata)"
+    try:
+        genotype, network = Genotype.parse(metadata["genotype"], source), json.loads(metadata["network"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{source}: genotype or network is missing or damaged; get or make the file anew") from error
+    require_cells(genotype, source)
+    return _filled(CheapMatting(genotype, fill(NetworkConfig, network, source, at="network")), tensors, path)
 
 
 def load_published(path: str | Path) -> CheapMatting:
@@ -94,10 +98,12 @@ def load_published(path: str | Path) -> CheapMatting:
         UserError: no such file, no such dict, or other tensors than the published network's, the first few named.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other makers; the error below says it all
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path}: weights cannot be read ({error.strerror})") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: weights cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # a damaged file makes PyTorch stumble anywhere: IndexError, struct.error and more
         raise UserError(
             f"{path}: is neither a safetensors file of ours nor a published checkpoint "
             "(a pickle of plain tensors); check that the file is whole and the right one"
@@ -105,9 +111,13 @@ def load_published(path: str | Path) -> CheapMatting:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise UserError(f"{path}: found {found}, a published checkpoint is a dict whose key `model` holds the tensors")
+    model = checkpoint["model"]
+    for name, value in model.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise UserError(f"{path}: model: found {name!r}: {type(value).__name__}, allowed are names with tensors")
     genotype = Genotype.load("cheapmatting")
     network = CheapMatting(genotype, NetworkConfig())
-    return _filled(network, rename_published(checkpoint["model"], genotype, network.config), path)
+    return _filled(network, rename_published(model, genotype, network.config), path)
 
 
 def rename_published(tensors: Mapping[str, Tensor], genotype: Genotype, config: NetworkConfig) -> dict[str, Tensor]:

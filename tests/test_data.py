@@ -132,7 +132,7 @@ def test_kinds_become_their_sources(mix):
         ({"kind": "pairs", "foregrounds": "x"}, "for kind pairs: foregrounds and alphas needed"),
         ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, "trimaps, only, without possible"),
         ({"kind": "cutouts", "foregrounds": "x", "backgrounds_only": "y"}, "beside a folder of backgrounds alone"),
-        ({"kind": "video"}, "sources.0..kind: found \"video\""),
+        ({"kind": "video"}, 'sources.0..kind: found "video"'),
         ({"weight": 0}, "sources.0..weight: found 0"),
         ({"folder": "x"}, "sources.0..folder: found an unknown key"),
     ],

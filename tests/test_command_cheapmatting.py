@@ -1,0 +1,207 @@
+"""The command `cheapmatting`, and every way of misusing it: status 2, one line on stderr, nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from small import NETWORK, SIZE, photograph, small_network
+from test_network import edited
+
+from cheapmatting.command import main
+from cheapmatting.images import read_image, read_rgba, write_image
+from cheapmatting.matte import Matter
+from cheapmatting.network import CheapMatting
+from cheapmatting.pipeline import example
+
+TRAINING = {
+    "schema": 1, "steps": 2, "batch": 1, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
+    "precision": "float32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a photograph, a trimap, weights, a variant and a training's settings."""
+    folder = tmp_path_factory.mktemp("templates")
+    image, trimap = photograph(50, 61)
+    write_image(folder / "photo.png", image)
+    write_image(folder / "trimap.png", trimap)
+    small_network().eval().save(folder / "model.safetensors")
+    edited(folder, str(NETWORK), "variant")
+    (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
+    return folder
+
+
+@pytest.fixture
+def here(templates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of those files as the current folder."""
+    shutil.copytree(templates, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return Path(".")
+
+
+def names() -> list[str]:
+    return sorted(str(path) for path in Path(".").rglob("*"))
+
+
+def refused(arguments: str, capfd: pytest.CaptureFixture[str]) -> str:
+    """Run a misuse and return its one line."""
+    before = names()
+    assert main(arguments.split()) == 2
+    captured = capfd.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1, captured.err
+    assert names() == before
+    return captured.err
+
+
+MATTE = "matte photo.png trimap.png --weights model.safetensors --device cpu"
+
+
+def cut(path: str, keep: int) -> None:
+    Path(path).write_bytes(Path(path).read_bytes()[:keep])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "message"),
+    [
+        (None, "matte photo.png trimap.png", "make some with `cheapmatting run quickstart`"),
+        (None, MATTE.replace("photo", "nobody"), "nobody.png: cannot be read (No such file or directory)"),
+        (None, MATTE.replace("trimap", "nothing"), "nothing.png: cannot be read (No such file or directory)"),
+        (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"), "folder.png: cannot be read (Is a dir"),
+        (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: is an empty file; an image is needed"),
+        (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: is damaged or not an image"),
+        (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: is not a trimap: found grey levels"),
+        (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "is 50 x 61 pixels, but photo.png is"),
+        (None, MATTE.replace("model", "nothing"), "nothing.safetensors: weights cannot be read (No such file"),
+        (None, MATTE.replace("model.safetensors", "photo.png"), "photo.png: is neither a safetensors file of ours nor"),
+        (None, MATTE.replace("model.safetensors", "."), ".: weights cannot be read (Is a directory)"),
+        (lambda: cut("model.safetensors", 999), MATTE, "model.safetensors: is not a whole safetensors file"),
+        (None, f"{MATTE} -o photo.png/out.png", "photo.png/out.png: cannot be written"),
+        (lambda: Path("out.png").mkdir(), f"{MATTE} -o out.png", "out.png: is a folder, but a file is to be written"),
+        (None, f"{MATTE} -o out.gif", "out.gif: cannot be written as '.gif'; allowed: .png, .jpg"),
+        (None, f"{MATTE} -o out", "out: cannot be written as 'a file without suffix'"),
+        (None, f"{MATTE} -o out.jpg", "out.jpg: .jpg cannot hold an alpha channel; use .png"),
+        (None, MATTE.replace("--device cpu", "--device gpu"), "--device: found gpu, allowed are auto, cpu, cuda, mps"),
+        (None, "info nothing", "nothing: no such file, nor a shipped genotype; shipped are cheapmatting"),
+        (None, "info nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
+        (None, "info .", "."),
+        (None, "info photo.png", "photo.png: is not a text file"),
+        (None, "info train.yaml", "train.yaml: batch: found an unknown key"),
+        (None, "info variant.yaml --size 0", "--size: found 0, allowed is a side or WIDTHxHEIGHT"),
+        (lambda: edited(Path("."), "{widht: 8}", "variant"), "info variant.yaml",
+         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+        (lambda: edited(Path("."), "{widht: 8}", "variant"), "train variant.yaml --config train.yaml",
+         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+        (None, "train variant.yaml --config nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
+        (None, "train nothing --config train.yaml", "nothing: no such file, nor a shipped genotype"),
+        (lambda: Path("train.yaml").write_text("schema: 1\nstesp: 3\n"), "train variant.yaml --config train.yaml",
+         "train.yaml: stesp: found an unknown key (did you mean steps?)"),
+        (lambda: Path("train.yaml").write_text("schema: 1\nsteps: [\n"), "train variant.yaml --config train.yaml",
+         "train.yaml: is not valid YAML at line 3"),
+        (lambda: Path("train.yaml").write_text(""), "train variant.yaml --config train.yaml", "train.yaml: is empty"),
+        (None, "train variant.yaml --config train.yaml --set steps", "--set steps: allowed is key.path=value"),
+        (None, "train variant.yaml --config train.yaml --set steps=many", "steps: found \"many\" (text), allowed is"),
+        (None, "train variant.yaml --config train.yaml --set steps.a=1", "steps is a single value"),
+        (None, "train variant.yaml --config train.yaml --resume --out new", "new: holds no run to resume"),
+        (None, "train variant.yaml --config train.yaml --out photo.png", "photo.png/config.yaml: cannot be written"),
+        (None, "train variant.yaml --config train.yaml --device gpu", "--device: found gpu, allowed are"),
+        (None, "train variant.yaml --config train.yaml --from photo.png", "photo.png: is neither a safetensors file"),
+        (None, "train cheapmatting --config train.yaml --from model.safetensors",
+         "--from model.safetensors: holds another network than cheapmatting"),
+        (None, "run nothing", "nothing: no such file, nor a shipped experiment such as quickstart"),
+        (None, "run train.yaml", "train.yaml: batch: found an unknown key"),
+        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: found an unknown key (did you mean"),
+        (None, "run quickstart --device gpu", "--device: found gpu, allowed are"),
+    ],
+)  # fmt: skip
+def test_misuse(
+    here: Path, capfd: pytest.CaptureFixture[str], prepare: Callable[[], object] | None, arguments: str, message: str
+) -> None:
+    if prepare:
+        prepare()
+    assert message in refused(arguments, capfd)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("arguments", ["run quickstart", "train variant.yaml --config train.yaml", MATTE[:-13]])
+def test_a_device_that_is_not_there(here: Path, capfd: pytest.CaptureFixture[str], arguments: str) -> None:
+    line = refused(f"{arguments} --device cuda", capfd)
+    assert line == "error: --device cuda: this machine, or this build of PyTorch, has none; use --device cpu\n"
+
+
+def test_cut_out_and_alpha_beside_the_photograph_twice(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(MATTE.split()) == 0
+        assert capfd.readouterr().out == "photo_cutout.png\n"
+        assert main([*MATTE.split(), "--alpha"]) == 0
+        assert capfd.readouterr() == ("photo_alpha.png\n", "")
+    image, trimap = photograph(50, 61)
+    alpha = np.rint(Matter("model.safetensors", "cpu").matte(image, trimap) * 255)
+    np.testing.assert_array_equal(read_image("photo_alpha.png")[..., 0], alpha)
+    np.testing.assert_array_equal(np.rint(read_rgba("photo_cutout.png")[1] * 255), alpha)
+    assert len(names()) == 7
+
+
+def test_sixteen_bits_and_folders_made_on_the_way(here: Path) -> None:
+    image, trimap = photograph(50, 61)
+    for name, array in (("photo.png", image[..., ::-1]), ("trimap.png", trimap)):
+        Path(name).write_bytes(cv2.imencode(".png", array.astype(np.uint16) * 257)[1].tobytes())
+    assert main([*MATTE.split(), "-o", "new/folder/out.webp"]) == 0
+    alpha = np.rint(Matter("model.safetensors", "cpu").matte(image, trimap) * 255)
+    np.testing.assert_array_equal(np.rint(read_rgba("new/folder/out.webp")[1] * 255), alpha)
+
+
+def test_bundled_photograph(here: Path) -> None:
+    files = [str(example(name)) for name in ("chelsea.jpg", "chelsea_trimap.png")]
+    assert main(["matte", *files, "--weights", "model.safetensors", "-o", "cat.png"]) == 0
+    assert read_rgba("cat.png")[1].shape == read_image(files[0]).shape[:2]
+
+
+def test_info_prints_the_table(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "cheapmatting", "variant.yaml", "--size", "200x100"]) == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert printed[0].split() == ["cheapmatting", "variant"]
+    assert printed[-2].startswith("at 224x128") and "5,924,593" in printed[-3]
+
+
+def test_train_and_go_on_from_its_weights(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "variant.yaml", "--config", "train.yaml", "--device", "cpu"]) == 0
+    assert capfd.readouterr().out == (
+        "the model is runs/variant-train/model.safetensors; beside it log.csv and curves.png\n"
+    )
+    first = "runs/variant-train/model.safetensors"
+    again = f"train variant.yaml --config train.yaml --from {first} --set optimizer.lr=1.0e-12 --out on --device cpu"
+    assert main(again.split()) == 0
+    before, after = (CheapMatting.load(path).state_dict()["head.4.weight"] for path in (first, "on/model.safetensors"))
+    assert torch.allclose(before, after, atol=1e-6)
+    capfd.readouterr()
+    assert "holds a run already" in refused("train variant.yaml --config train.yaml --device cpu", capfd)
+    assert main(["train", "variant.yaml", "--config", "train.yaml", "--device", "cpu", "--resume"]) == 0
+
+
+@pytest.mark.parametrize("arguments", ["", "matt", "matte photo.png", "train variant.yaml", "info", "run --what"])
+def test_wrong_words_are_argparses(arguments: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_damaged_image_in_a_process_of_its_own(here: Path) -> None:
+    # OpenCV writes lines of its own to stderr, unless it is told not to before it starts.
+    cut("photo.png", 500)
+    done = subprocess.run(
+        [sys.executable, "-m", "cheapmatting.command", *MATTE.split()], capture_output=True, text=True
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: photo.png: is damaged or not an image") and done.stderr.count("\n") == 1
+    assert len(names()) == 5

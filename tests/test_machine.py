@@ -1,0 +1,46 @@
+"""The process's settings, seen from inside a fresh process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    for _ in range(8):
+        torch.ones(8 * 2**20)  # 32 MiB, 8192 pages
+"""
+
+
+def run(code: str, **environment: str) -> str:
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables | environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_threads_wait_passively_unless_somebody_said_otherwise() -> None:
+    code = "import os; from atldas.machine import prepare; prepare(); print(os.environ['OMP_WAIT_POLICY'])"
+    assert run(code) == "PASSIVE"
+    assert run(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+
+
+def test_preparing_imports_no_torch() -> None:
+    assert run("import sys; from atldas.machine import prepare; prepare(); print('torch' in sys.modules)") == "False"
+    code = "import sys; import cheapmatting.command, atldas.command; print('torch' in sys.modules)"
+    assert run(code) == "False"  # else the settings would come too late
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator that is set is glibc's")
+def test_freed_blocks_are_used_again() -> None:
+    prepared = "from atldas.machine import prepare; prepare()\nimport torch" + FAULTS
+    count = int(run(prepared + "work(); work(); before = faults(); work(); print(faults() - before)"))
+    assert count < 100  # each page again each time would be 65,536

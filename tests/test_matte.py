@@ -1,0 +1,170 @@
+"""From an image and a trimap to a matte, in Python and in files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from small import photograph, small_network
+
+from atldas.errors import UserError
+from cheapmatting.foreground import estimate_foreground
+from cheapmatting.images import read_image, read_rgba, write_image
+from cheapmatting.matte import Matter, matte_files, read_pair
+from cheapmatting.network import CheapMatting
+
+
+def bright_network(seed: int = 0) -> CheapMatting:
+    """A network whose answers spread over 0..1."""
+    network = small_network(seed).eval()
+    network.head[4].weight.data.mul_(20)
+    network.head[4].bias.data.fill_(0.5)
+    return network
+
+
+@pytest.fixture(scope="module")
+def matter() -> Matter:
+    return Matter(bright_network(), "cpu")
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 130), width=st.integers(1, 130), seed=st.integers(0, 99))
+@example(1, 1, 0)
+@example(31, 97, 0)
+@example(200, 33, 0)
+def test_any_size_and_known_pixels_exactly_kept(matter: Matter, height: int, width: int, seed: int) -> None:
+    image, trimap = photograph(height, width, seed)
+    before = image.copy(), trimap.copy()
+    alpha = matter.matte(image, trimap)
+    assert alpha.shape == (height, width) and alpha.dtype == np.float32
+    assert (alpha[trimap == 0] == 0).all() and (alpha[trimap == 255] == 1).all()
+    assert np.isfinite(alpha).all() and alpha.min() >= 0 and alpha.max() <= 1
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(trimap, before[1])
+
+
+def test_unknown_pixels_are_the_networks(matter: Matter) -> None:
+    image, trimap = photograph(70, 90)
+    one_hot = np.stack([trimap == level for level in (0, 128, 255)])
+    planes = np.concatenate([image.transpose(2, 0, 1) / 255, one_hot]).astype(np.float32)
+    with torch.no_grad():
+        answer = matter.network(torch.from_numpy(planes)[None])[0, 0].numpy()
+    unknown = trimap == 128
+    np.testing.assert_allclose(matter.matte(image, trimap)[unknown], answer[unknown], atol=1e-5)
+    assert answer[unknown].std() > 0.1
+
+
+def test_the_network_does_not_run_where_nothing_is_unknown() -> None:
+    network = small_network()
+    calls: list[int] = []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    matter = Matter(network, "cpu")
+    image, trimap = photograph(20, 30)
+    matter.matte(image, trimap)
+    assert calls == [1]
+    trimap[trimap == 128] = 255
+    np.testing.assert_array_equal(matter.matte(image, trimap), (trimap == 255).astype(np.float32))
+    assert calls == [1]
+
+
+def test_views_and_the_same_image_again_give_the_same(matter: Matter) -> None:
+    image, trimap = photograph(64, 80)
+    alpha = matter.matte(image, trimap)
+    large = np.zeros((128, 160, 3), np.uint8)
+    large[::2, ::2] = image
+    np.testing.assert_array_equal(matter.matte(large[::2, ::2], np.asfortranarray(trimap)), alpha)
+
+
+def test_a_network_in_training_mode_is_put_into_eval_mode() -> None:
+    network = small_network().train()
+    image, trimap = photograph(40, 40)
+    first = Matter(network, "cpu")
+    np.testing.assert_array_equal(first.matte(image, trimap), first.matte(image, trimap))
+    assert not network.training
+
+
+IMAGE, TRIMAP = photograph(8, 9)
+
+
+@pytest.mark.parametrize(
+    ("image", "trimap", "message"),
+    [
+        (IMAGE[..., :2], TRIMAP, "image: found uint8 [8, 9, 2], allowed is uint8 RGB [H, W, 3]"),
+        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: found uint8 [8, 9, 4], allowed"),
+        (IMAGE[..., 0], TRIMAP, "image: found uint8 [8, 9], allowed"),
+        (IMAGE / np.float32(255), TRIMAP, "image: found float32 [8, 9, 3], allowed"),
+        (IMAGE[:0], TRIMAP[:0], "image: found uint8 [0, 9, 3], allowed"),
+        (IMAGE, TRIMAP[:-1], "trimap: found uint8 [7, 9], allowed is uint8 [8, 9], as the image"),
+        (IMAGE, TRIMAP[..., None], "trimap: found uint8 [8, 9, 1], allowed is uint8 [8, 9]"),
+        (IMAGE, TRIMAP.astype(np.int64), "trimap: found int64 [8, 9], allowed is uint8 [8, 9]"),
+        (IMAGE, TRIMAP == 128, "trimap: found bool [8, 9], allowed is uint8 [8, 9]"),
+        (IMAGE, np.where(TRIMAP == 128, 127, TRIMAP).astype(np.uint8), "trimap: found values besides 0, 128 and 255"),
+    ],
+)
+def test_other_arrays_are_refused(matter: Matter, image: np.ndarray, trimap: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        matter.matte(image, trimap)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    image, trimap = photograph(50, 61)
+    write_image(tmp_path / "image.png", image)
+    write_image(tmp_path / "trimap.png", trimap)
+    return tmp_path / "image.png", tmp_path / "trimap.png"
+
+
+def test_files_hold_what_python_gives(matter: Matter, files: tuple[Path, Path], tmp_path: Path) -> None:
+    image, trimap = photograph(50, 61)
+    alpha = np.rint(matter.matte(image, trimap) * 255).astype(np.uint8)
+    matte_files(matter, *files, tmp_path / "cutout.png")
+    matte_files(matter, *files, tmp_path / "alpha.png", alpha_only=True)
+    assert cv2.imread(str(tmp_path / "alpha.png"), cv2.IMREAD_UNCHANGED).shape == (50, 61)
+    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png")[..., 0], alpha)
+    colours, cutout_alpha = read_rgba(tmp_path / "cutout.png")
+    np.testing.assert_array_equal(np.rint(cutout_alpha * 255), alpha)
+    expected = estimate_foreground(image / np.float32(255), matter.matte(image, trimap))
+    visible = alpha > 0
+    np.testing.assert_array_equal(colours[visible], np.rint(expected * 255)[visible])
+    np.testing.assert_array_equal(colours[alpha == 255], image[alpha == 255])
+    assert sorted(os.listdir(tmp_path)) == ["alpha.png", "cutout.png", "image.png", "trimap.png"]
+
+
+def test_weights_from_a_file_are_the_network(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network = bright_network(3)
+    network.save(tmp_path / "m.safetensors")
+    image, trimap = photograph(50, 61)
+    expected = Matter(network, "cpu").matte(image, trimap)
+    np.testing.assert_array_equal(Matter(tmp_path / "m.safetensors", "cpu").matte(image, trimap), expected)
+    np.testing.assert_array_equal(Matter(str(tmp_path / "m.safetensors"), "auto").matte(image, trimap), expected)
+
+
+def test_sizes_that_differ_are_named(files: tuple[Path, Path], tmp_path: Path) -> None:
+    write_image(tmp_path / "narrow.png", np.zeros((50, 60), np.uint8))
+    with pytest.raises(UserError) as error:
+        read_pair(files[0], tmp_path / "narrow.png")
+    assert str(error.value) == (
+        f"{tmp_path / 'narrow.png'}: is 60 x 50 pixels, but {files[0]} is 61 x 50; "
+        "the trimap must have the image's size"
+    )
+
+
+def test_a_trimap_with_small_errors_is_mended(matter: Matter, files: tuple[Path, Path], tmp_path: Path) -> None:
+    image, trimap = photograph(50, 61)
+    rough = np.where(trimap == 128, 127, np.where(trimap == 255, 250, 3)).astype(np.uint8)
+    write_image(tmp_path / "rough.png", rough)
+    matte_files(matter, files[0], tmp_path / "rough.png", tmp_path / "out.png", alpha_only=True)
+    expected = np.rint(matter.matte(image, trimap) * 255)
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png")[..., 0], expected)
+
+
+def test_unknown_devices() -> None:
+    with pytest.raises(UserError, match="--device: found gpu, allowed are auto, cpu, cuda, mps"):
+        Matter(small_network(), "gpu")

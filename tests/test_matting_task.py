@@ -1,0 +1,126 @@
+"""Matting as a search's task: its batches, its metric, and a search with it."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import NETWORK
+
+from atldas.cell import fixed_cells
+from atldas.config import fill, plain
+from atldas.errors import UserError
+from atldas.genotype import Genotype
+from atldas.search import Experiment, search
+from cheapmatting.metrics import sad
+from cheapmatting.network import CheapMatting, NetworkConfig
+from cheapmatting.task import MattingOptions, MattingTask
+from cheapmatting.validation import predict
+
+CPU = torch.device("cpu")
+OPTIONS = {
+    "network": NETWORK, "data": {"size": 64}, "batch": 2, "training_pairs": 5, "held_out_pairs": 3,
+    "measured_pairs": 2, "losses": {"l1_unknown": 1.0, "gradient": 0.5},
+}  # fmt: skip
+
+
+def task(seed: int = 0, **changes: object) -> MattingTask:
+    return MattingTask(fill(MattingOptions, {**OPTIONS, **changes}, "options"), seed, CPU)
+
+
+def test_batch_n_is_the_same_whatever_the_start() -> None:
+    for name in ("training_batches", "held_out_batches"):
+        first = list(itertools.islice(getattr(task(), name)(0), 6))
+        later = list(itertools.islice(getattr(task(), name)(3), 3))
+        for a, b in zip(first[3:], later, strict=True):
+            assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_a_pool_comes_round() -> None:
+    # Batches of 2 from 5 pairs: batch 5 holds pairs 10 and 11, which are pairs 0 and 1.
+    drawn = list(itertools.islice(task().training_batches(0), 6))
+    assert torch.equal(drawn[5].alpha, drawn[0].alpha)
+    assert torch.equal(drawn[2].alpha[1], drawn[0].alpha[0])
+    assert not torch.equal(drawn[1].alpha, drawn[0].alpha)
+
+
+def test_training_and_held_out_pairs_and_seeds_differ() -> None:
+    def first(of: MattingTask, name: str) -> torch.Tensor:
+        return next(getattr(of, name)(0)).alpha
+
+    drawn = [first(task(seed), name) for seed in (0, 1) for name in ("training_batches", "held_out_batches")]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(drawn, 2))
+
+
+def test_the_metric_is_the_mean_sad_of_the_first_held_out_pairs() -> None:
+    matting = task()
+    network = matting.build(fixed_cells(Genotype.load("cheapmatting"))).eval()
+    pairs = [matting.held_out[index] for index in range(2)]
+    by_hand = [sad(predict(network, sample, CPU), sample.alpha, sample.trimap) for sample in pairs]
+    assert matting.measure(network) == pytest.approx(np.mean(by_hand), rel=1e-9)
+    assert task(measured_pairs=50).measure(network) == pytest.approx(  # no more than there are
+        np.mean([*by_hand, sad(predict(network, matting.held_out[2], CPU), *_truth(matting, 2))]), rel=1e-9
+    )
+
+
+def _truth(matting: MattingTask, index: int) -> tuple[np.ndarray, np.ndarray]:
+    return matting.held_out[index].alpha, matting.held_out[index].trimap
+
+
+def test_the_loss_is_the_configured_one() -> None:
+    matting = task()
+    network = matting.build(fixed_cells(Genotype.load("cheapmatting"))).eval()
+    batch = next(matting.training_batches(0))
+    error = (network(batch.inputs) - batch.alpha) * batch.unknown
+    gradient = error.diff(dim=2).abs().sum() + error.diff(dim=3).abs().sum()
+    expected = (error.abs().sum() + 0.5 * gradient) / batch.unknown.sum()
+    assert matting.loss(network, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_network_section_builds_the_same_network() -> None:
+    section = task().network_section()
+    config = fill(NetworkConfig, section, "section")
+    assert config == task().options.network and plain(config) == section
+    assert section["width"] == 8 and section["reductions"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bach": 2}, "task_options.bach: found an unknown key (did you mean batch?)"),
+        ({"network": {"width": 7}}, "task_options.network.width: found 7 (an integer), allowed is a multiple of 2"),
+        ({"losses": {"l2": 1}}, 'task_options.losses: found {"l2": 1} (a mapping), allowed is one or more of'),
+        ({"measured_pairs": 0}, "task_options.measured_pairs: found 0"),
+    ],
+)
+def test_faulty_options(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        fill(MattingOptions, {**OPTIONS, **changes}, "mine.yaml", at="task_options")
+    assert str(error.value).startswith(f"mine.yaml: {message}")
+
+
+def test_a_search(tmp_path: Path) -> None:
+    experiment = fill(Experiment, {
+        "schema": 1, "name": "tiny", "space": "matting", "task": "cheapmatting.task:MattingTask",
+        "task_options": OPTIONS,
+        "search": {"steps": 6, "architecture": {"start": 2}, "log_every": 1},
+        "evaluation": {"most_probable": 2, "samples": 1, "calibration_batches": 2},
+    }, "experiment")  # fmt: skip
+    winner = search(experiment, tmp_path, CPU)
+    assert winner is not None
+    genotype = Genotype.load(tmp_path / "genotype.yaml")
+    assert genotype == winner.child
+    assert NetworkConfig.of(genotype) == task().options.network
+    network = CheapMatting(genotype)
+    network.load_state_dict(winner.network.state_dict())
+    # Another memory order, another order of sums: a level of 255 may round the other way.
+    assert task().measure(network.eval()) == pytest.approx(winner.recalibrated, rel=1e-4)
+    with (tmp_path / "candidates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    metrics = [float(row["SAD_recalibrated"]) for row in rows]
+    assert metrics == sorted(metrics) and metrics[0] == winner.recalibrated and len(rows) >= 2
+    assert genotype.provenance["scores"]["SAD"] == winner.recalibrated

@@ -1,0 +1,250 @@
+"""From search to matte by one command, everything shrunk; interrupted and resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from small import NETWORK, SIZE, photograph
+from test_train import stop_after
+
+from atldas.config import plain
+from atldas.errors import UserError
+from atldas.genotype import Genotype
+from atldas.search import Search
+from cheapmatting.command import main
+from cheapmatting.images import read_image, read_rgba, write_image
+from cheapmatting.matte import Matter
+from cheapmatting.network import CheapMatting, NetworkConfig, variant
+from cheapmatting.pipeline import example, load_pipeline, side_by_side
+from cheapmatting.train import Training
+
+SHRUNK = {
+    "search.task_options.network": NETWORK,
+    "search.task_options.data.size": SIZE,
+    "search.task_options.batch": 2,
+    "search.task_options.training_pairs": 6,
+    "search.task_options.held_out_pairs": 4,
+    "search.task_options.measured_pairs": 2,
+    "search.search.steps": 4,
+    "search.search.architecture.start": 1,
+    "search.search.checkpoint_every": 2,
+    "search.search.log_every": 1,
+    "search.evaluation": {"most_probable": 2, "samples": 1, "calibration_batches": 2},
+    "train.steps": 5,
+    "train.batch": 2,
+    "train.workers": 0,
+    "train.data.size": SIZE,
+    "train.precision": "float32",
+    "train.log_every": 1,
+    "train.checkpoint_every": 2,
+    "report.pairs": 3,
+    "report.data.size": SIZE,
+}
+
+
+def command(folder: Path, *more: str, **changes: Any) -> list[str]:
+    settings = {**SHRUNK, **{key.replace("__", "."): value for key, value in changes.items()}}
+    sets = [f"--set={key}={yaml.safe_dump(value, default_flow_style=True, width=9999).partition(chr(10))[0]}"
+            for key, value in settings.items()]  # fmt: skip
+    return ["run", "quickstart", *sets, "--out", str(folder), "--device", "cpu", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A whole run in a process of its own: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("pipeline") / "run"
+    arguments = [sys.executable, "-m", "cheapmatting.command", *command(folder)]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    return folder, done.stdout
+
+
+@pytest.mark.end_to_end
+def test_a_whole_run_leaves_what_its_summary_names(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    named = {Path(line.split()[-1]) for line in printed.splitlines() if str(folder) in line}
+    assert named == {folder / name for name in (
+        "variant.yaml", "search/cells.png", "search/curves.png", "model.safetensors", "astronaut_cutout.png",
+        "astronaut_result.png",
+    )}  # fmt: skip
+    assert all(path.is_file() for path in named)
+    assert {path.name for path in folder.iterdir()} == {
+        *(path.name for path in named if path.parent == folder), "search", "train", "summary.yaml",
+    }  # fmt: skip
+    summary = yaml.safe_load((folder / "summary.yaml").read_text())
+    assert summary["pairs"] == 3 and list(summary["SAD"]) == ["all 0.5", "trained", "untrained"]
+    for label, value in summary["SAD"].items():
+        assert value > 0 and f"  {label:10} {value:.3f}" in printed.splitlines()
+    assert f"mean of 3 held-out synthetic pairs of {SIZE}x{SIZE}:" in printed
+
+
+@pytest.mark.end_to_end
+def test_the_files_of_a_whole_run_load_and_belong_together(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    genotype = Genotype.load(folder / "variant.yaml")
+    network = CheapMatting.load(folder / "model.safetensors")
+    assert network.genotype == genotype == Genotype.load(folder / "search" / "genotype.yaml")
+    assert network.config == NetworkConfig.of(genotype) == variant(folder / "variant.yaml").config
+    assert plain(network.config)["width"] == NETWORK["width"]
+    assert genotype.provenance["command"].startswith("cheapmatting run quickstart ")
+    photo, trimap = read_image(example("astronaut.jpg")), read_image(example("astronaut_trimap.png"))[..., 0]
+    alpha = np.rint(Matter(network, "cpu").matte(photo, trimap) * 255)
+    colours, cutout = read_rgba(folder / "astronaut_cutout.png")
+    np.testing.assert_array_equal(np.rint(cutout * 255), alpha)
+    np.testing.assert_array_equal(colours[alpha == 255], photo[alpha == 255])
+    result = read_image(folder / "astronaut_result.png")
+    assert result.shape == (photo.shape[0], 3 * photo.shape[1], 3)
+    np.testing.assert_array_equal(result[:, : photo.shape[1]], photo)
+
+
+def results(folder: Path) -> tuple[Any, ...]:
+    model = CheapMatting.load(folder / "model.safetensors").state_dict()
+    texts = [(folder / name).read_text() for name in ("summary.yaml", "search/log.csv", "train/log.csv")]
+    return {name: tensor.numpy().tobytes() for name, tensor in model.items()}, texts
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("stage", ["search", "train"])
+def test_an_interrupted_run_resumes_to_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: tuple[Path, str], stage: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with monkeypatch.context() as patched:
+        if stage == "train":
+            stop_after(patched, 3)
+        else:
+            original = Search.weight_step
+
+            def step(self: Search, batch: Any) -> float:
+                if self.step == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+                return original(self, batch)
+
+            patched.setattr(Search, "weight_step", step)
+        assert main(command(tmp_path / "run")) == 130
+    errors = capfd.readouterr().err
+    assert "interrupted; go on with: cheapmatting run quickstart" in errors and errors.rstrip().endswith(" --resume")
+    assert (tmp_path / "run" / "train").exists() is (stage == "train")
+    assert main(command(tmp_path / "run", "--resume")) == 0
+    assert results(tmp_path / "run") == results(finished[0])
+
+
+@pytest.mark.end_to_end
+def test_a_run_that_failed_before_its_first_checkpoint_resumes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: tuple[Path, str]
+) -> None:
+    def failing(self: Any, batch: Any) -> float:
+        raise UserError("out of disk")
+
+    for owner, name in ((Search, "weight_step"), (Training, "train_step")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, failing)
+            assert main(command(tmp_path / "run", *(["--resume"] if owner is Training else []))) == 2
+    assert not (tmp_path / "run" / "train" / "checkpoint.pt").exists()
+    assert main(command(tmp_path / "run", "--resume")) == 0
+    assert results(tmp_path / "run") == results(finished[0])
+
+
+def one_error(capfd: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.mark.end_to_end
+def test_beginning_twice_and_resuming_nothing(
+    finished: tuple[Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = results(finished[0])
+    assert main(command(finished[0])) == 2
+    assert "holds a run already; go on by --resume, or name another folder by --out" in one_error(capfd)
+    assert main(command(finished[0], "--resume", search__search__steps=9)) == 2
+    assert "search.steps was 4, now 9" in one_error(capfd)
+    assert results(finished[0]) == before
+    assert main(command(tmp_path / "new", "--resume")) == 2
+    assert "holds no run to resume; leave out --resume to begin one" in one_error(capfd)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"report__photo": "nobody.jpg"}, "nobody.jpg: no such file, nor a bundled example"),
+        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
+        ({"report__trimap": "chelsea_trimap.png"}, "the trimap must have the image's size"),
+        ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
+        ({"report__data__sources": [{"backgrounds": "/nowhere"}]}, "/nowhere"),
+        ({"train__losses": {"l2": 1}}, "quickstart: train.losses: found"),
+        ({"search__space": "mating"}, "mating"),
+        ({"search__task_options__network__width": 7}, "quickstart: search: task_options.network.width: found 7"),
+        ({"train__optimiser": {}}, "quickstart: train.optimiser: found an unknown key (did you mean optimizer?)"),
+    ],
+)
+def test_faults_of_later_stages_are_found_before_the_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
+) -> None:
+    assert main(command(tmp_path / "run", **changes)) == 2
+    assert message in one_error(capfd)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_shipped_quickstart() -> None:
+    pipeline = load_pipeline("quickstart", [])
+    assert pipeline.search.task_options["network"] == {
+        "width": 16, "cells": 6, "reductions": [2, 4], "stem": 12, "stem_mid": 8, "pooling_width": 16, "pyramid": 32,
+        "decoder": [32, 32, 24, 16], "decoder_mid": [16, 16, 16, 8], "head": [12, 8],
+    }  # fmt: skip
+    assert pipeline.train.data.size == pipeline.report.data.size == 128
+    assert example(pipeline.report.photo).is_file() and example(pipeline.report.trimap).is_file()
+    seeds = {2 * pipeline.search.seed, 2 * pipeline.search.seed + 1, pipeline.report.seed}
+    assert len(seeds) == 3 and pipeline.report.seed != pipeline.train.seed  # nothing is judged by what it learned
+
+
+def test_a_setting_changes_one_place_though_yaml_shares_it() -> None:
+    pipeline = load_pipeline("quickstart", ["train.data.size=64"])
+    assert pipeline.train.data.size == 64
+    assert pipeline.report.data.size == pipeline.search.task_options["data"]["size"] == 128
+
+
+def test_a_file_comes_before_a_shipped_name_and_unknown_names_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="quikstart: no such file, nor a shipped experiment such as quickstart"):
+        load_pipeline("quikstart", [])
+    with pytest.raises(UserError, match=r"mine\.yaml: cannot be read \(No such file or directory\)"):
+        load_pipeline("mine.yaml", [])
+    Path("folder").mkdir()
+    with pytest.raises(UserError, match=r"folder: cannot be read \(Is a directory\)"):
+        load_pipeline("folder", [])
+    Path("quickstart").write_text("schema: 1\nsearhc: {}\n")
+    with pytest.raises(UserError, match=r"quickstart: searhc: found an unknown key \(did you mean search\?\)"):
+        load_pipeline("quickstart", [])
+
+
+def test_examples_and_own_files(tmp_path: Path) -> None:
+    assert example("chelsea.jpg").is_file()
+    image, _ = photograph(4, 5)
+    write_image(tmp_path / "own.png", image)
+    assert example(str(tmp_path / "own.png")) == tmp_path / "own.png"
+
+
+def test_side_by_side_shows_the_cut_out_on_green() -> None:
+    photo, trimap = photograph(3, 4)
+    alpha = np.array([[0, 128, 255, 255]] * 3, np.uint8)
+    shown = side_by_side(photo, trimap, np.dstack([photo, alpha]))
+    assert shown.shape == (3, 12, 3)
+    np.testing.assert_array_equal(shown[:, :4], photo)
+    np.testing.assert_array_equal(shown[:, 4:8], np.dstack([trimap] * 3))
+    np.testing.assert_array_equal(shown[:, 10:], photo[:, 2:])
+    assert (shown[:, 8] == [40, 160, 60]).all()

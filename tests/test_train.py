@@ -1,0 +1,369 @@
+"""Training: it learns, resumes bit for bit, stops in order, and never spoils what it has saved."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import NETWORK, SIZE, small_network
+from test_network import edited
+
+from atldas.config import fill
+from atldas.device import bfloat16_pays
+from atldas.errors import UserError
+from atldas.genotype import Genotype
+from atldas.runfolder import load_checkpoint, logged, read_log
+from cheapmatting import train as train_module
+from cheapmatting.data import make_source
+from cheapmatting.losses import LOSSES
+from cheapmatting.network import CheapMatting
+from cheapmatting.sample import collate
+from cheapmatting.train import OPTIMIZERS, TrainConfig, Training, train
+from cheapmatting.validation import network_sad
+
+CPU = torch.device("cpu")
+
+
+def settings(**changes: Any) -> TrainConfig:
+    plain: dict[str, Any] = {
+        "schema": 1, "steps": 8, "batch": 2, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
+        "optimizer": {"lr": 0.003, "warm_up": 2}, "ema": 0.5, "log_every": 1, "checkpoint_every": 3,
+        "precision": "float32",  # not auto, which is another thing on another machine
+        "validation": {"every": 4, "pairs": 2},
+    }  # fmt: skip
+    return fill(TrainConfig, {**plain, **changes}, "settings")
+
+
+def tensors(network: CheapMatting) -> dict[str, bytes]:
+    return {name: tensor.contiguous().numpy().tobytes() for name, tensor in network.state_dict().items()}
+
+
+def outcome(folder: Path) -> tuple[Any, ...]:
+    """What two equal runs agree on to the last bit."""
+    state = load_checkpoint(folder / "checkpoint.pt")
+    raw = {name: tensor.contiguous().numpy().tobytes() for name, tensor in state["network"].items()}
+    files = {name: tensors(CheapMatting.load(folder / name)) for name in ("model.safetensors", "best.safetensors")}
+    return raw, files, (folder / "log.csv").read_text(), state["step"], state["best"]
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGINT) -> None:
+    """Let the next run get a signal, as from Ctrl-C, during step number `steps`."""
+    original, count = Training.train_step, 0
+
+    def step(self: Training, batch: Any) -> dict[str, float]:
+        nonlocal count
+        count += 1
+        if count == steps:
+            os.kill(os.getpid(), number)
+        return original(self, batch)
+
+    monkeypatch.setattr(Training, "train_step", step)
+
+
+def test_it_learns_a_few_pairs_by_heart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = make_source(settings().data, 0)
+    pairs = [source[index] for index in range(4)]
+    monkeypatch.setattr(train_module, "make_source", lambda data, seed: _Repeated(pairs))
+    network = small_network()
+    before = network_sad(network, pairs, CPU)
+    recipe = settings(steps=50, batch=4, optimizer={"lr": 0.01, "warm_up": 5}, ema=0.8, validation=None)
+    trained = train(network, recipe, tmp_path, CPU)
+    assert trained is not None
+    steps, losses = logged(read_log(tmp_path), "loss")
+    assert steps == list(range(1, 51))
+    assert sum(losses[-5:]) < 0.3 * sum(losses[:5])
+    assert network_sad(trained, pairs, CPU) < 0.3 * before
+
+
+class _Repeated:
+    def __init__(self, pairs: list[Any]) -> None:
+        self.pairs = pairs
+
+    def __getitem__(self, index: int) -> Any:
+        return self.pairs[index % len(self.pairs)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert train(small_network(), settings(), folder, CPU) is not None
+    return folder
+
+
+def test_what_a_run_leaves(uninterrupted: Path) -> None:
+    files = {path.name for path in uninterrupted.iterdir()}
+    assert files == {
+        "best.safetensors", "checkpoint.pt", "config.yaml", "curves.png", "log.csv", "model.safetensors", "tensorboard",
+    }  # fmt: skip
+    header, *rows = (uninterrupted / "log.csv").read_text().splitlines()
+    assert header == "step,loss,l1_unknown,lr,gradient_norm,SAD" and len(rows) == 8
+    assert [bool(row.split(",")[-1]) for row in rows] == [False, False, False, True] * 2
+    assert float(rows[1].split(",")[3]) == 0.003  # warmed up
+
+
+@pytest.mark.parametrize(("stop", "workers"), [(5, 0), (6, 1)])  # between two checkpoints, and at one
+def test_a_resumed_run_is_the_uninterrupted_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uninterrupted: Path, stop: int, workers: int
+) -> None:
+    with monkeypatch.context() as patched:
+        stop_after(patched, stop)
+        assert train(small_network(), settings(workers=0), tmp_path, CPU) is None
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == stop
+    assert not (tmp_path / "model.safetensors").exists()
+    if workers:  # a setting that changes no result, but the settings of a run must stay
+        config = tmp_path / "config.yaml"
+        config.write_text(config.read_text().replace("workers: 0", "workers: 1"))
+    torch.manual_seed(99)
+    assert train(small_network(99), settings(workers=workers), tmp_path, CPU, resume=True) is not None
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+def test_a_run_killed_between_checkpoints_resumes_from_the_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uninterrupted: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    original = Training.train_step
+
+    def step(self: Training, batch: Any) -> dict[str, float]:
+        if self.step == 5:
+            raise Killed
+        return original(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "train_step", step)
+        with pytest.raises(Killed):
+            train(small_network(), settings(), tmp_path, CPU)
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 3
+    assert train(small_network(5), settings(), tmp_path, CPU, resume=True) is not None
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path, uninterrupted: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes((uninterrupted / "config.yaml").read_bytes())
+    assert train(small_network(), settings(), tmp_path, CPU, resume=True) is not None
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+def test_a_finished_run_is_left_as_it_is(uninterrupted: Path) -> None:
+    before = outcome(uninterrupted)
+    assert train(small_network(1), settings(), uninterrupted, CPU, resume=True) is not None
+    assert outcome(uninterrupted) == before
+
+
+def test_workers_make_the_same_run(tmp_path: Path, uninterrupted: Path) -> None:
+    train(small_network(), settings(workers=1), tmp_path, CPU)
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 9}, "steps was 8, now 9"),
+        ({"losses": {"l1_unknown": 2.0}}, "losses.l1_unknown was 1.0, now 2.0"),
+        ({"data": {"size": 96}}, "data.size was 64, now 96"),
+    ],
+)
+def test_resuming_with_other_settings(uninterrupted: Path, changes: dict[str, Any], message: str) -> None:
+    before = outcome(uninterrupted)
+    with pytest.raises(UserError, match=re.escape(message)):
+        train(small_network(), settings(**changes), uninterrupted, CPU, resume=True)
+    with pytest.raises(UserError, match="holds a run already; go on by --resume"):
+        train(small_network(), settings(), uninterrupted, CPU)
+    with pytest.raises(UserError, match="holds no run to resume; leave out --resume"):
+        train(small_network(), settings(), uninterrupted / "other", CPU, resume=True)
+    assert outcome(uninterrupted) == before
+
+
+def test_resuming_with_another_network(tmp_path: Path) -> None:
+    train(small_network(), settings(steps=2, validation=None), tmp_path, CPU)
+    with pytest.raises(UserError, match=r"variant\.network\.stem was 8, now 16"):
+        train(small_network(stem=16), settings(steps=2, validation=None), tmp_path, CPU, resume=True)
+    # Where it was found is no part of what it is.
+    network = small_network()
+    network.genotype = replace(network.genotype, provenance={"command": "another"})
+    assert train(network, settings(steps=2, validation=None), tmp_path, CPU, resume=True) is not None
+
+
+def test_another_programs_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes((uninterrupted / "config.yaml").read_bytes())
+    for state in ({"step": 1}, {**load_checkpoint(uninterrupted / "checkpoint.pt"), "network": {"a": torch.ones(1)}}):
+        torch.save(state, tmp_path / "checkpoint.pt")
+        with pytest.raises(UserError, match=r"checkpoint\.pt: does not fit this training"):
+            train(small_network(), settings(), tmp_path, CPU, resume=True)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_nothing_is_spoilt_by_a_loss_or_gradient_that_is_not_finite(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    count = 0
+
+    def faulty(alpha: torch.Tensor, batch: Any) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        error = (alpha - batch.alpha).abs().mean()
+        if count < 5:
+            return error
+        return error / 0 if what == "loss" else error + (error - error.detach()).sqrt()  # 0, its slope infinite
+
+    monkeypatch.setitem(LOSSES, "faulty", faulty)
+    recipe = settings(losses={"faulty": 1.0}, checkpoint_every=1, validation=None)
+    with pytest.raises(UserError, match=f"the {what} is (inf|nan) at step 4; the last checkpoint is from before"):
+        train(small_network(), recipe, tmp_path, CPU)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert state["step"] == 4
+    for part in ("network", "averaged"):
+        assert all(tensor.isfinite().all() for tensor in state[part].values())
+    assert len(read_log(tmp_path)) == 4 and not (tmp_path / "model.safetensors").exists()
+
+
+def test_the_weights_of_the_lowest_sad_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = iter([3.0, 2.0, 2.5, 2.0])
+    seen = []
+
+    def measured(network: torch.nn.Module, pairs: Any, device: Any) -> float:
+        seen.append(tensors(network.module))  # type: ignore[arg-type]
+        return next(values)
+
+    monkeypatch.setattr(train_module, "network_sad", measured)
+    train(small_network(), settings(steps=4, validation={"every": 1, "pairs": 1}), tmp_path, CPU)
+    assert tensors(CheapMatting.load(tmp_path / "best.safetensors")) == seen[1]
+    assert tensors(CheapMatting.load(tmp_path / "model.safetensors")) == seen[3]
+    assert logged(read_log(tmp_path), "SAD")[1] == [3.0, 2.0, 2.5, 2.0]
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["best"] == 2.0
+
+
+def test_averaged_weights_are_the_moving_average_and_are_what_is_saved(tmp_path: Path) -> None:
+    training = Training(small_network(), settings(ema=0.75), CPU)
+    source = make_source(settings().data, 0)
+    name = "head.0.weight"
+    expected = None
+    for step in range(4):
+        training.train_step(collate([source[step]]))
+        training.step += 1
+        raw = training.network.state_dict()[name].clone()
+        expected = raw if expected is None else 0.75 * expected + 0.25 * raw
+    averaged = training.result().state_dict()[name]
+    assert torch.allclose(averaged, expected, atol=1e-7) and not torch.allclose(averaged, raw, atol=1e-5)
+    folder = tmp_path / "run"
+    train(small_network(), settings(steps=4, ema=0.75), folder, CPU)
+    state = load_checkpoint(folder / "checkpoint.pt")
+    saved = CheapMatting.load(folder / "model.safetensors").state_dict()
+    for key, tensor in saved.items():
+        assert torch.equal(tensor, state["averaged"][f"module.{key}"]), key
+    assert not torch.equal(saved[name], state["network"][name])
+    statistic = "stem_eighth.1.running_mean"  # averaged too: the weights' own statistics would not fit them
+    assert not torch.equal(saved[statistic], state["network"][statistic])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_moves_weights_and_decays_them(tmp_path: Path, name: str) -> None:
+    network = small_network()
+    training = Training(network, settings(optimizer={"name": name, "lr": 0.01, "warm_up": 0, "weight_decay": 0.1}), CPU)
+    before = {key: parameter.clone() for key, parameter in network.named_parameters()}
+    figures = training.train_step(collate([make_source(settings().data, 0)[0]]))
+    moved = [key for key, parameter in training.network.named_parameters() if not torch.equal(parameter, before[key])]
+    assert len(moved) > 0.9 * len(before)
+    assert figures["lr"] == 0.01 and figures["gradient_norm"] > 0
+    assert all(parameter.isfinite().all() for parameter in training.network.parameters())
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    network = small_network()
+    before = {key: parameter.clone() for key, parameter in network.named_parameters()}
+    recipe = {"name": "sgd", "lr": 1.0, "warm_up": 0, "weight_decay": 0.0, "clip": 1e-3}
+    training = Training(network, settings(optimizer=recipe), CPU)
+    figures = training.train_step(collate([make_source(settings().data, 0)[0]]))
+    moved = sum((p - before[key]).square().sum() for key, p in training.network.named_parameters()).sqrt()
+    assert figures["gradient_norm"] > 1e-3 and moved.item() == pytest.approx(1e-3, rel=0.01)
+
+
+def test_bfloat16_runs_and_stays_close(tmp_path: Path) -> None:
+    batch = collate([make_source(settings().data, 0)[0]])
+    figures = {}
+    for precision in ("float32", "bfloat16", "auto"):
+        training = Training(small_network(), settings(precision=precision), CPU)
+        figures[precision] = training.train_step(batch)
+        assert all(parameter.dtype == torch.float32 for parameter in training.network.parameters())
+    assert figures["auto"] == figures["bfloat16" if bfloat16_pays(CPU) else "float32"]
+    assert figures["bfloat16"]["loss"] != figures["float32"]["loss"]
+    assert figures["bfloat16"]["loss"] == pytest.approx(figures["float32"]["loss"], rel=0.05)
+    assert train(small_network(), settings(steps=2, precision="bfloat16"), tmp_path, CPU) is not None
+
+
+def test_a_short_run_with_nothing_to_log(tmp_path: Path) -> None:
+    recipe = settings(steps=1, log_every=10, validation=None, ema=0.0)
+    assert train(small_network(), recipe, tmp_path, CPU) is not None
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert read_log(tmp_path) == [] and torch.equal(
+        state["network"]["head.4.bias"], state["averaged"]["module.head.4.bias"]
+    )
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(small_network(), settings(steps=2, seed=seed), tmp_path / str(seed), CPU)
+    assert read_log(tmp_path / "0")[0]["loss"] != read_log(tmp_path / "1")[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": {"name": "adam"}}, 'optimizer.name: found "adam" (text), allowed is one of adamw, radam, sgd'),
+        ({"optimizer": {"lr": 0}}, "optimizer.lr: found 0 (an integer), allowed is greater than 0"),
+        ({"losses": {"l1": 1}}, "losses: found"),
+        ({"steps": 0}, "steps: found 0"),
+        ({"schema": 2}, "schema: found 2"),
+        ({"ema": 1.0}, "ema: found 1.0"),
+        ({"precision": "half"}, "precision: found"),
+        ({"validation": {"pairs": 0}}, "validation.pairs: found 0"),
+        ({"data": {"size": 16}}, "data.size: found 16"),
+        ({"workers": -1}, "workers: found -1"),
+    ],
+)
+def test_faulty_settings(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        settings(**changes)
+    assert str(error.value).startswith(f"settings: {message}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT between processes")
+def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
+    variant = edited(tmp_path, str(NETWORK))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"schema: 1\nsteps: 100000\nbatch: 1\nworkers: 1\ndata: {{size: {SIZE}}}\nlosses: {{l1_unknown: 1.0}}\n"
+        "log_every: 1\ncheckpoint_every: 100000\n"
+    )
+    arguments = [sys.executable, "-m", "cheapmatting.command", "train", str(variant), "--config", str(recipe)]
+    arguments += ["--out", str(tmp_path / "run"), "--device", "cpu"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        log = tmp_path / "run" / "log.csv"
+        while process.poll() is None and not (log.exists() and log.read_text().count("\n") > 3):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert "stopping after this step; once more to stop at once" in errors
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
+    assert last == f"interrupted; go on with: cheapmatting {' '.join(arguments[3:])} --resume"
+    step = load_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"]
+    assert step == int(read_log(tmp_path / "run")[-1]["step"]) >= 3
+    assert not list(tmp_path.rglob("*.tmp*"))
+
+
+def test_the_published_genotype_is_what_small_networks_have() -> None:
+    assert small_network().genotype.cells == Genotype.load("cheapmatting").cells

@@ -1,0 +1,230 @@
+"""Weight files: what is saved comes back bit for bit, and whatever else is named as weights gives one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import NETWORK, small_network
+
+from atldas.errors import UserError
+from atldas.genotype import CellGenotype, Edge, Genotype
+from cheapmatting.network import CheapMatting, NetworkConfig
+from cheapmatting.weights import FORMAT, load_model
+
+PUBLISHED = Genotype.load("cheapmatting")
+
+
+def bits(network: CheapMatting) -> dict[str, tuple[torch.dtype, bytes]]:
+    return {name: (t.dtype, t.contiguous().numpy().tobytes()) for name, t in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["plain", "naïve – 名前", 'quotes " and \\ and\nnewlines', "yes", "1e3", " "])
+def test_a_saved_model_comes_back_bit_for_bit(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(1)
+    provenance = {"seed": 3, "scores": {"SAD": 0.1 + 0.2, "tiny": 1e-300}, "notes": ["a", None, True]}
+    genotype = Genotype(name, PUBLISHED.cells, NETWORK, provenance)
+    network = CheapMatting(genotype).to(memory_format=torch.channels_last)
+    network(torch.rand(2, 6, 96, 96))  # running statistics other than the initial ones
+    path = tmp_path / "folder" / f"{name.strip()[:5].replace('/', '')}model.safetensors"
+    network.save(path, step="7")
+    loaded = CheapMatting.load(path)
+    assert bits(loaded) == bits(network)
+    assert loaded.genotype == genotype
+    assert loaded.config == network.config
+    assert not loaded.training and network.training
+    assert os.listdir(path.parent) == [path.name]
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.metadata()["step"] == "7"
+
+
+def test_another_genotype_and_configuration_come_back(tmp_path: Path) -> None:
+    cell = CellGenotype(2, ((Edge("sep_conv_7x7", 0),), (Edge("max_pool_3x3", 1), Edge("conv_7x1_1x7", 2))), (3,))
+    reduce = CellGenotype(2, ((Edge("skip_connect", 1),),), (2,))
+    config = NetworkConfig(**small_network(width=4).config.__dict__)
+    network = CheapMatting(Genotype("other", {"normal": cell, "reduce": reduce}), config).eval()
+    network.save(tmp_path / "m.safetensors")
+    loaded = CheapMatting.load(tmp_path / "m.safetensors")
+    assert (loaded.genotype, loaded.config) == (network.genotype, config)
+    x = torch.rand(1, 6, 50, 40)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), network(x))
+
+
+def test_half_precision_files_are_computed_in_single_precision(tmp_path: Path) -> None:
+    network = small_network().eval()
+    half = {n: t.half() if t.is_floating_point() else t for n, t in network.state_dict().items()}
+    header = {"format": FORMAT, "genotype": network.genotype.to_json(), "network": json.dumps(NETWORK)}
+    safetensors.torch.save_file(half, tmp_path / "half.safetensors", header)
+    loaded = CheapMatting.load(tmp_path / "half.safetensors")
+    assert {t.dtype for t in loaded.state_dict().values()} == {torch.float32, torch.int64}
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, half[name].to(tensor.dtype)), name
+    x = torch.rand(1, 6, 96, 96)
+    with torch.no_grad():
+        assert loaded(x).dtype == torch.float32
+        assert (loaded(x) - network(x)).abs().max() < 0.01
+
+
+class Bomb:
+    """Unpickling it writes a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return (Path.write_text, (self.target, "executed"))
+
+
+def bomb(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"model": Bomb(path.with_name("executed"))}, protocol=2))
+
+
+def bomb_in_archive(path: Path) -> None:
+    torch.save({"model": {"stem00.0.weight": Bomb(path.with_name("executed"))}}, path)
+
+
+def cut_short(path: Path) -> None:
+    small_network().save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def cut_in_header(path: Path) -> None:
+    small_network().save(path)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def archive_cut_short(path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(999)}}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def with_header(**header: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        safetensors.torch.save_file({"a": torch.zeros(2)}, path, header or None)
+
+    return write
+
+
+def saved(value: object) -> Callable[[Path], None]:
+    return lambda path: torch.save(value, path)
+
+
+NOT_OURS = "is neither a safetensors file of ours nor a published checkpoint"
+GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "cannot be read (No such file or directory)"),
+        (Path.mkdir, "cannot be read (Is a directory)"),
+        (Path.touch, NOT_OURS),
+        (lambda path: path.write_text("# weights\nstem: 1\n"), NOT_OURS),
+        (lambda path: path.write_text("12345678{not: a header"), "is not a whole safetensors file"),
+        (lambda path: path.write_bytes(bytes(range(256)) * 9), NOT_OURS),
+        (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" * 99), NOT_OURS),
+        (cut_short, "is not a whole safetensors file"),
+        (cut_in_header, "is not a whole safetensors file"),
+        (archive_cut_short, NOT_OURS),
+        (bomb, NOT_OURS),
+        (bomb_in_archive, NOT_OURS),
+        (lambda path: path.write_bytes(pickle.dumps({"model": [1]})), NOT_OURS),
+        (with_header(), f"metadata: found no format, allowed is {FORMAT}"),
+        (with_header(format="pt"), f"metadata: found pt, allowed is {FORMAT}"),
+        (with_header(format=FORMAT), "genotype or network is missing or damaged"),
+        (with_header(**{**GOOD, "genotype": "{"}), "(metadata)"),
+        (with_header(**{**GOOD, "network": "{"}), "genotype or network is missing or damaged"),
+        (with_header(**{**GOOD, "network": "[]"}), "(metadata): network: found [] (a list)"),
+        (with_header(**{**GOOD, "network": '{"width": 3}'}), "network.width: found 3 (an integer), allowed is a mult"),
+        (with_header(**GOOD), "1404 tensors differ from those of genotype"),
+        (saved([torch.zeros(2)]), "found list, a published checkpoint is a dict whose key `model`"),
+        (saved({"step": 1, "network": {}}), "found step, network, a published checkpoint is a dict"),
+        (saved({"model": torch.zeros(2)}), "found model, a published checkpoint is a dict"),
+        (saved({"model": {"stem00.0.weight": 3}}), "model: found 'stem00.0.weight': int, allowed are names with tenso"),
+        (saved({"model": {3: torch.zeros(2)}}), "model: found 3: Tensor, allowed are names with tensors"),
+        (saved({"model": {}}), "1403 tensors differ"),
+        (saved({"model": {"a": torch.zeros(2)}}), "1404 tensors differ"),
+    ],
+)
+def test_other_files_give_one_clear_line_and_execute_nothing(
+    tmp_path: Path, write: Callable[[Path], None], message: str
+) -> None:
+    path = tmp_path / "weights.ckpt"
+    write(path)
+    with pytest.raises(UserError) as error:
+        load_model(path)
+    text = str(error.value)
+    assert text.startswith(str(path)) and message in text and "\n" not in text
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_bombs_are_live(tmp_path: Path) -> None:
+    bomb(tmp_path / "weights.ckpt")
+    pickle.loads((tmp_path / "weights.ckpt").read_bytes())
+    assert (tmp_path / "executed").read_text() == "executed"
+
+
+def test_other_cells_are_refused(tmp_path: Path) -> None:
+    header = {**GOOD, "genotype": Genotype("half", {"normal": PUBLISHED.cells["normal"]}).to_json()}
+    safetensors.torch.save_file({"a": torch.zeros(2)}, tmp_path / "m.safetensors", header)
+    with pytest.raises(UserError, match=r"m\.safetensors \(metadata\): cells: found normal, CheapMatting needs"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_differing_tensors_are_counted_and_named(tmp_path: Path) -> None:
+    network = small_network()
+    tensors = dict(network.state_dict())
+    tensors["head.4.bias"] = torch.zeros(2)
+    tensors["extra"] = tensors.pop("head.4.weight")
+    header = {"format": FORMAT, "genotype": network.genotype.to_json(), "network": json.dumps(NETWORK)}
+    safetensors.torch.save_file(tensors, tmp_path / "m.safetensors", header)
+    with pytest.raises(UserError) as error:
+        load_model(tmp_path / "m.safetensors")
+    assert str(error.value).endswith(
+        "m.safetensors: 3 tensors differ from those of genotype cheapmatting: head.4.weight: missing; "
+        "extra: left over; head.4.bias: found shape [2], allowed is [1]"
+    )
+
+
+def archive() -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    torch.save({"model": {"a": torch.zeros(3)}}, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+LEGACY = archive()
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.one_of(st.binary(max_size=40), st.integers(0, len(LEGACY)).map(lambda n: LEGACY[:n]),
+                      st.tuples(st.integers(0, len(LEGACY) - 1), st.integers(0, 255)).map(
+                          lambda at: LEGACY[: at[0]] + bytes([at[1]]) + LEGACY[at[0] + 1 :])))  # fmt: skip
+def test_any_bytes_give_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.ckpt"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as error:
+        load_model(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    small_network(1).save(path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        small_network(2).save(path, step=3)  # type: ignore[arg-type]
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+    with pytest.raises(UserError, match="cannot be written"):
+        small_network().save(path / "inside.safetensors")
