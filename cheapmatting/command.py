@@ -1,4 +1,4 @@
-"""The command `cheapmatting`: run, train, matte, info, preview-data, compose1k."""
+"""The command `cheapmatting`: run, train, matte, info, evaluate, preview-data, compose1k."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_run, _add_train, _add_matte, _add_info, _add_preview_data, _add_compose1k):
+    for add in (_add_run, _add_train, _add_matte, _add_info, _add_evaluate, _add_preview_data, _add_compose1k):
         add(verbs)
     options = parser.parse_args(arguments)
     options.command = shlex.join(["cheapmatting", *(arguments if arguments is not None else sys.argv[1:])])
@@ -73,6 +73,14 @@ def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     verb.add_argument("variants", nargs="+", metavar="FILE|NAME", help="genotype files or shipped names")
     verb.add_argument("--size", default="1024", help="image side, or WIDTHxHEIGHT (default: 1024)")
     verb.set_defaults(handler=_info)
+
+
+def _add_evaluate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from . import evaluate
+
+    verb = verbs.add_parser("evaluate", help="SAD, MSE, Grad and Conn on a folder of images with known alpha")
+    evaluate.add_arguments(verb)
+    verb.set_defaults(handler=evaluate.run)
 
 
 def _add_preview_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

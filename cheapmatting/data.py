@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, MinLen
 from torch.utils.data import DataLoader, Dataset
 
 from atldas.config import config
+from atldas.errors import UserError
 
 from .augment import AugmentConfig
 from .backgrounds import Background, procedural_background
@@ -175,19 +176,32 @@ def batches(source: Source, size: int, start: int = 0, workers: int = 0) -> Iter
         _Numbered(source),
         batch_sampler=_Consecutive(size, start),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate_or_fault,
         worker_init_fn=_quiet_worker,
         prefetch_factor=4,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
-class _Numbered(Dataset[Sample]):
+class _Numbered(Dataset[Sample | UserError]):
+    """A fault comes as a value: raised in a worker, PyTorch would put the worker's whole traceback into its text."""
+
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.source[index]
+    def __getitem__(self, index: int) -> Sample | UserError:
+        try:
+            return self.source[index]
+        except UserError as fault:
+            return fault
+
+
+def _collate_or_fault(samples: list[Sample | UserError]) -> Batch | UserError:
+    faults = [sample for sample in samples if isinstance(sample, UserError)]
+    return faults[0] if faults else collate(samples)
 
 
 class _Consecutive:

@@ -19,7 +19,7 @@ def work():
 
 
 def run(code: str, **environment: str) -> str:
-    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    variables = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=variables | environment, capture_output=True, text=True, check=True
     )
@@ -27,10 +27,12 @@ def run(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_threads_wait_passively_unless_somebody_said_otherwise() -> None:
-    code = "import os; from atldas.machine import prepare; prepare(); print(os.environ['OMP_WAIT_POLICY'])"
-    assert run(code) == "PASSIVE"
-    assert run(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+def test_threads_spin_briefly_unless_somebody_said_otherwise() -> None:
+    names = "os.environ.get('OMP_WAIT_POLICY'), os.environ.get('GOMP_SPINCOUNT')"
+    code = f"import os; from atldas.machine import prepare; prepare(); print({names})"
+    assert run(code) == "None 20000"
+    assert run(code, GOMP_SPINCOUNT="5") == "None 5"
+    assert run(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None"
 
 
 def test_preparing_imports_no_torch() -> None:
