@@ -20,6 +20,10 @@ import sys
 import time
 from pathlib import Path
 
+from atldas.machine import prepare
+
+prepare()
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

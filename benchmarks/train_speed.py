@@ -15,12 +15,12 @@ from atldas.machine import prepare
 
 prepare()
 
-import torch  # noqa: E402 (the process is prepared first)
+import torch
 
-from atldas.genotype import Genotype  # noqa: E402
-from cheapmatting.network import CheapMatting  # noqa: E402
-from cheapmatting.sample import Batch  # noqa: E402
-from cheapmatting.train import TrainConfig, Training  # noqa: E402
+from atldas.genotype import Genotype
+from cheapmatting.network import CheapMatting
+from cheapmatting.sample import Batch
+from cheapmatting.train import TrainConfig, Training
 
 
 def made_up_batch(count: int, size: int) -> Batch:

@@ -200,8 +200,10 @@ class _Numbered(Dataset[Sample | UserError]):
 
 
 def _collate_or_fault(samples: list[Sample | UserError]) -> Batch | UserError:
-    faults = [sample for sample in samples if isinstance(sample, UserError)]
-    return faults[0] if faults else collate(samples)
+    for sample in samples:
+        if isinstance(sample, UserError):
+            return sample
+    return collate([sample for sample in samples if isinstance(sample, Sample)])
 
 
 class _Consecutive:
