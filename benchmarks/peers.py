@@ -34,21 +34,21 @@ from atldas.progress import progress
 
 prepare()  # before torch comes in
 
-from cheapmatting.compose1k import sha256  # noqa: E402
-from cheapmatting.contact_sheet import GREEN  # noqa: E402
-from cheapmatting.cutouts import read_alpha  # noqa: E402
-from cheapmatting.data import make_source  # noqa: E402
-from cheapmatting.foreground import cut_out  # noqa: E402
-from cheapmatting.image_folder import image_files  # noqa: E402
-from cheapmatting.images import Bytes, write_image  # noqa: E402
-from cheapmatting.matte import Matter, read_pair  # noqa: E402
-from cheapmatting.metrics import METRICS, as_levels  # noqa: E402
-from cheapmatting.picture_strip import Row, picture_strip  # noqa: E402
-from cheapmatting.pipeline import example  # noqa: E402
-from cheapmatting.sample import Sample  # noqa: E402
-from cheapmatting.sources import Source  # noqa: E402
-from cheapmatting.train import TrainConfig  # noqa: E402
-from cheapmatting.trimap import LEVELS, UNKNOWN, Floats, known_pixels_kept, make_trimap  # noqa: E402
+from cheapmatting.compose1k import sha256
+from cheapmatting.contact_sheet import GREEN
+from cheapmatting.cutouts import read_alpha
+from cheapmatting.data import make_source
+from cheapmatting.foreground import cut_out
+from cheapmatting.image_folder import image_files
+from cheapmatting.images import Bytes, write_image
+from cheapmatting.matte import Matter, read_pair
+from cheapmatting.metrics import METRICS, as_levels
+from cheapmatting.picture_strip import Row, picture_strip
+from cheapmatting.pipeline import example
+from cheapmatting.sample import Sample
+from cheapmatting.sources import Source
+from cheapmatting.train import TrainConfig
+from cheapmatting.trimap import LEVELS, UNKNOWN, Floats, known_pixels_kept, make_trimap
 
 EXAMPLES = ("astronaut", "chelsea")
 CROPS, CROP_SHARE = 2, 0.22  # of a photograph: how many crops, and how wide as a share of its longer side
