@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atldas.config import config, plain
@@ -56,6 +56,9 @@ def _optimizer_name(name: str) -> str:
     return name
 
 
+DIVERGED = "diverged_batch.pt"
+
+
 @config
 class OptimizerConfig:
     """How weights move. The learning rate warms up over `warm_up` steps and falls by a cosine to `lr_end`."""
@@ -95,6 +98,8 @@ class TrainConfig:
         steps, batch: how many steps of how many pairs of `data.size`.
         then: stages that follow, with other sizes: small pairs are quick, large ones are what photographs are like.
             The learning rate's schedule spans them all.
+        accumulate: a step averages the gradients of so many batches: a larger batch in no more memory. BatchNorm still
+            sees each of them by itself.
         seed: of the data and the initial weights.
         workers: processes that make pairs; 0 makes them in between steps.
         losses: weights of `losses.LOSSES`.
@@ -106,6 +111,7 @@ class TrainConfig:
     steps: Count
     batch: Count = 4
     then: tuple[StageConfig, ...] = ()
+    accumulate: Count = 1
     seed: Annotated[int, Ge(0)] = 0
     workers: Annotated[int, Ge(0)] = 1
     data: DataConfig = field(default_factory=DataConfig)
@@ -126,6 +132,10 @@ class TrainConfig:
     def all_steps(self) -> int:
         """The steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+
+class DivergedError(Exception):
+    """A loss or a gradient that is not finite."""
 
 
 class Training:
@@ -160,7 +170,12 @@ class Training:
             progress(settings.all_steps, "train", "step", initial=self.step) as bar,
         ):
             while self.step < settings.all_steps and not interruption.requested:
-                figures = self.train_step(next(pairs).to(self.device))
+                coming = [next(pairs).to(self.device) for _ in range(settings.accumulate)]
+                try:
+                    figures = self.train_step(*coming)
+                except DivergedError as fault:
+                    save_checkpoint(folder / DIVERGED, {str(n): batch._asdict() for n, batch in enumerate(coming)})
+                    raise UserError(f"{fault}. The pairs of this step are in {folder / DIVERGED}") from fault
                 self.step += 1
                 if held_out and self._due(settings.validation.every):  # type: ignore[union-attr]
                     figures["SAD"] = self.validate(held_out, folder)
@@ -173,23 +188,30 @@ class Training:
             save_checkpoint(folder / CHECKPOINT, self.state_dict())
         return self.step == settings.all_steps
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
-        """One step on one batch; returns the figures for the log."""
+    def train_step(self, *coming: Batch) -> dict[str, float]:
+        """One step on one batch, or on several whose gradients are averaged; returns the figures for the log.
+
+        Raises:
+            DivergedError: the loss or the gradient is not finite; nothing was changed.
+        """
         recipe = self.settings.optimizer
         lr = warm_up_cosine(self.step, self.settings.all_steps, recipe.lr, recipe.lr_end, recipe.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast()):
-            alpha = self.network(batch.inputs)
-        loss, each = weighted_losses(alpha, batch, self.settings.losses)
+        figures: dict[str, float] = dict.fromkeys(("loss", *self.settings.losses), 0.0)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
-        self._require_finite(loss, norm)
+        for batch in coming:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast()):
+                alpha = self.network(batch.inputs)
+            loss, each = weighted_losses(alpha, batch, self.settings.losses)
+            (loss / len(coming)).backward()
+            for name, value in {"loss": loss, **each}.items():
+                figures[name] += float(value.detach()) / len(coming)
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
+        self._require_finite(figures["loss"], norm)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
-        figures = {"loss": loss, **each, "gradient_norm": norm}
-        return {"lr": lr, **{name: float(value.detach()) for name, value in figures.items()}}
+        return {"lr": lr, **figures, "gradient_norm": norm}
 
     def validate(self, held_out: list[Sample], folder: Path) -> float:
         """SAD of the averaged weights on held-out pairs; the best weights so far are kept as best.safetensors."""
@@ -229,8 +251,9 @@ class Training:
             done = max(0, self.step - first)
             if done < stage.steps:
                 source = make_source(replace(self.settings.data, size=stage.size), self.settings.seed + number)
-                coming = batches(source, stage.batch, done, self.settings.workers)
-                yield from itertools.islice(coming, stage.steps - done)
+                times = self.settings.accumulate
+                coming = batches(source, stage.batch, done * times, self.settings.workers)
+                yield from itertools.islice(coming, (stage.steps - done) * times)
             first += stage.steps
 
     def _held_out(self) -> list[Sample]:
@@ -240,12 +263,12 @@ class Training:
         source = make_source(validation.data or self.settings.data, validation.seed)
         return [source[index] for index in range(validation.pairs)]
 
-    def _require_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
+    def _require_finite(self, loss: float, gradient_norm: float) -> None:
         """Before the optimizer's step, so that no weight and no checkpoint is ever spoilt."""
         for what, value in (("loss", loss), ("gradient", gradient_norm)):
-            if not math.isfinite(value.detach()):
-                raise UserError(
-                    f"the {what} is {float(value.detach())} at step {self.step}; the last checkpoint is from before. "
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the {what} is {value} at step {self.step}; the last checkpoint is from before. "
                     "Lower optimizer.lr or optimizer.clip and begin again"
                 )
 

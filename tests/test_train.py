@@ -226,6 +226,40 @@ def test_nothing_is_spoilt_by_a_loss_or_gradient_that_is_not_finite(
     for part in ("network", "averaged"):
         assert all(tensor.isfinite().all() for tensor in state[part].values())
     assert len(read_log(tmp_path)) == 4 and not (tmp_path / "model.safetensors").exists()
+    kept = load_checkpoint(tmp_path / "diverged_batch.pt")["0"]
+    source = make_source(recipe.data, recipe.seed)
+    wanted = collate([source[index] for index in range(4 * recipe.batch, 5 * recipe.batch)])
+    assert torch.equal(kept["inputs"], wanted.inputs) and torch.equal(kept["alpha"], wanted.alpha)
+
+
+def test_accumulated_batches_have_the_mean_of_their_gradients() -> None:
+    recipe = settings(optimizer={"clip": 1e9})
+    made = make_source(recipe.data, 7)
+    halves = [collate([made[0], made[1]]), collate([made[2], made[3]])]
+    accumulated = Training(small_network(), recipe, CPU)
+    figures = accumulated.train_step(*halves)
+    gradients, losses = [], []
+    for half in halves:
+        alone = Training(small_network(), recipe, CPU)
+        losses.append(alone.train_step(half)["loss"])
+        gradients.append([parameter.grad for parameter in alone.network.parameters()])
+    assert figures["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+    for parameter, first, second in zip(accumulated.network.parameters(), *gradients, strict=True):
+        assert parameter.grad is not None and first is not None and second is not None
+        torch.testing.assert_close(parameter.grad, (first + second) / 2, rtol=1e-3, atol=1e-6)
+
+
+def test_stages_follow_one_another_and_resume_inside_a_later_one(tmp_path: Path) -> None:
+    recipe = settings(steps=2, batch=2, then=[{"steps": 3, "batch": 1, "size": 160}], accumulate=2, validation=None)
+    assert recipe.all_steps == 5
+    training = Training(small_network(), recipe, CPU)
+    shapes = [tuple(batch.inputs.shape) for batch in training._pairs()]
+    small = recipe.data.size
+    assert shapes == [(2, 6, small, small)] * 4 + [(1, 6, 160, 160)] * 6
+    whole = list(training._pairs())
+    training.step = 3
+    rest = list(training._pairs())
+    assert len(rest) == 4 and all(torch.equal(a.inputs, b.inputs) for a, b in zip(rest, whole[6:], strict=True))
 
 
 def test_the_weights_of_the_lowest_sad_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
