@@ -101,7 +101,8 @@ class TrainConfig:
         accumulate: a step averages the gradients of so many batches: a larger batch in no more memory. BatchNorm still
             sees each of them by itself.
         seed: of the data and the initial weights.
-        workers: processes that make pairs; 0 makes them in between steps.
+        workers: processes that make pairs; 0 makes them in between steps. The pairs are the same, but on a CPU each
+            worker takes a core from the network, and another number of threads rounds the last bits otherwise.
         losses: weights of `losses.LOSSES`.
         ema: decay of the averaged weights, which are what a run is for.
         precision: `bfloat16` computes convolutions in it (autocast); `auto` does so where the device gains from it.
