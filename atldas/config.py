@@ -48,7 +48,7 @@ def read_config(cls: type[T], path: str | Path, assignments: Sequence[str] = ())
     Raises:
         UserError: the file cannot be read, or does not fit `cls`.
     """
-    mapping = read_yaml(path)
+    mapping = plain(read_yaml(path))  # copies what YAML aliases share: an assignment changes the one place it names
     for assignment in assignments:
         assign(mapping, assignment)
     return fill(cls, mapping, str(path))

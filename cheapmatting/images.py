@@ -89,6 +89,21 @@ def _cut_short(data: Bytes) -> bool:
     return start == b"\xff\xd8" and b"\xff\xd9" not in end
 
 
+def require_writable_suffix(path: str | Path, alpha: bool) -> None:
+    """Check that `write_image` can write such a file, before there is something to write.
+
+    Raises:
+        UserError: an unknown suffix, or alpha in a format without it.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise UserError(
+            f"{path}: cannot be written as {suffix or 'a file without suffix'!r}; allowed: {', '.join(WRITERS)}"
+        )
+    if alpha and suffix in NO_ALPHA:
+        raise UserError(f"{path}: {suffix} cannot hold an alpha channel; use .png, .webp or .tif")
+
+
 def write_image(path: str | Path, array: Bytes) -> None:
     """Write uint8 grey [H, W], RGB [H, W, 3] or straight RGBA [H, W, 4], in the format of the suffix.
 
@@ -99,15 +114,10 @@ def write_image(path: str | Path, array: Bytes) -> None:
         ValueError: an array of another shape or type.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
-        raise UserError(
-            f"{path}: cannot be written as {suffix or 'a file without suffix'!r}; allowed: {', '.join(WRITERS)}"
-        )
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
         raise ValueError(f"write_image needs uint8 [H, W], [H, W, 3] or [H, W, 4], got {array.dtype} {array.shape}")
-    if channels == 4 and suffix in NO_ALPHA:
-        raise UserError(f"{path}: {suffix} cannot hold an alpha channel; use .png, .webp or .tif")
+    require_writable_suffix(path, alpha=channels == 4)
     ordered = cv2.cvtColor(array, TO_FILE_ORDER[channels]) if channels > 1 else array
     try:
         encoded, data = cv2.imencode(suffix, ordered, WRITERS[suffix])

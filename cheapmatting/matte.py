@@ -16,7 +16,7 @@ from atldas.device import choose
 from atldas.errors import UserError
 
 from .foreground import cut_out
-from .images import Bytes, read_image, write_image
+from .images import Bytes, read_image, require_writable_suffix, write_image
 from .network import CheapMatting
 from .trimap import LEVELS, UNKNOWN, Floats, encode_trimap, known_pixels_kept, read_trimap
 
@@ -68,6 +68,9 @@ def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_o
     Raises:
         UserError: a file that cannot be read or written, or sizes that differ.
     """
+    if output.resolve() in (image.resolve(), trimap.resolve()):
+        raise UserError(f"{output}: would be written over its own input; name another file by -o")
+    require_writable_suffix(output, alpha=not alpha_only)
     pixels, known = read_pair(image, trimap)
     alpha = matter.matte(pixels, known)
     write_image(output, np.rint(alpha * 255).astype(np.uint8) if alpha_only else cut_out(pixels, alpha))

@@ -117,6 +117,7 @@ def cut(path: str, keep: int) -> None:
         (None, "train variant.yaml --config train.yaml --from photo.png", "photo.png: is neither a safetensors file"),
         (None, "train cheapmatting --config train.yaml --from model.safetensors",
          "--from model.safetensors: holds another network than cheapmatting"),
+        (None, MATTE + " -o photo.png", "photo.png: would be written over its own input"),
         (None, "run nothing", "nothing: no such file, nor a shipped experiment such as quickstart"),
         (None, "run train.yaml", "train.yaml: batch: found an unknown key"),
         (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: found an unknown key (did you mean"),

@@ -186,3 +186,16 @@ def test_load_object_names_what_is_missing(dotted: str) -> None:
 
 def test_load_object_finds() -> None:
     assert load_object("math:sqrt", "e.yaml", "task")(9.0) == 3.0
+
+
+@config
+class Twins:
+    first: Inner
+    second: Inner
+
+
+def test_an_assignment_changes_one_place_of_what_an_alias_shares(tmp_path: Path) -> None:
+    path = tmp_path / "shared.yaml"
+    path.write_text("first: &shared {rate: 1.0}\nsecond: *shared\n", encoding="utf-8")
+    twins = read_config(Twins, path, ["first.rate=2"])
+    assert (twins.first.rate, twins.second.rate) == (2.0, 1.0)
