@@ -215,7 +215,7 @@ class Genotype:
         text = "\n".join(lines) + "\n"
         for section in ("network", "provenance"):
             if content := _thawed(getattr(self, section)):
-                text += _dumped({section: content}, width=110) + "\n"
+                text += _dumped({section: content}, width=110, flow=None) + "\n"
         return text
 
     def to_json(self) -> str:
@@ -245,9 +245,11 @@ def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _quoted)
 
 
-def _dumped(value: Any, width: float = math.inf) -> str:
-    """`value` as YAML, quoted where it needs to be; a scalar on one line."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
+def _dumped(value: Any, width: float = math.inf, flow: bool | None = False) -> str:
+    """`value` as YAML, quoted where it needs to be; a scalar on one line. `flow` None: lists of scalars on one line."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow
+    )
     return text.removesuffix("\n").removesuffix("\n...")
 
 
