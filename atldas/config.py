@@ -48,7 +48,7 @@ def read_config(cls: type[T], path: str | Path, assignments: Sequence[str] = ())
     Raises:
         UserError: the file cannot be read, or does not fit `cls`.
     """
-    mapping = plain(read_yaml(path))  # copies what YAML aliases share: an assignment changes the one place it names
+    mapping = read_yaml(path)
     for assignment in assignments:
         assign(mapping, assignment)
     return fill(cls, mapping, str(path))
@@ -73,7 +73,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """As `read_yaml`, from a text; `source` names it in errors."""
     try:
         _refuse_duplicate_keys(yaml.compose(text, Loader=yaml.SafeLoader), source)
-        data = yaml.safe_load(text)
+        data = plain(yaml.safe_load(text))  # copies what aliases share: an assignment then changes one place
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -13,7 +13,7 @@ import yaml
 from annotated_types import Ge
 
 from atldas.atomic import write_text
-from atldas.config import assign, config, fill, parse_yaml, plain, read_yaml
+from atldas.config import assign, config, fill, parse_yaml, read_yaml
 from atldas.errors import UserError
 from atldas.evaluate import Candidate
 from atldas.runfolder import CONFIG
@@ -75,7 +75,6 @@ def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
         data = read_yaml(source)
     else:
         raise UserError(f"{source}: no such file, nor a shipped experiment such as quickstart")
-    data = plain(data)  # copies what aliases (*data) share, so that --set changes the one place that it names
     for assignment in assignments:
         assign(data, assignment)
     return fill(Pipeline, data, source)
