@@ -45,9 +45,9 @@ from cheapmatting.matte import Matter, read_pair
 from cheapmatting.metrics import METRICS, as_levels
 from cheapmatting.picture_strip import Row, picture_strip
 from cheapmatting.pipeline import example
+from cheapmatting.recipe import TrainConfig
 from cheapmatting.sample import Sample
 from cheapmatting.sources import Source
-from cheapmatting.train import TrainConfig
 from cheapmatting.trimap import LEVELS, UNKNOWN, Floats, known_pixels_kept, make_trimap
 
 EXAMPLES = ("astronaut", "chelsea")

@@ -19,8 +19,9 @@ import torch
 
 from atldas.genotype import Genotype
 from cheapmatting.network import CheapMatting
+from cheapmatting.recipe import TrainConfig
 from cheapmatting.sample import Batch
-from cheapmatting.train import TrainConfig, Training
+from cheapmatting.train import Training
 
 
 def made_up_batch(count: int, size: int) -> Batch:

@@ -118,9 +118,11 @@ def _train(options: argparse.Namespace) -> int:
 
     from atldas.config import read_config
     from atldas.device import choose
+    from atldas.processes import joined, rank
 
     from .network import CheapMatting, variant
-    from .train import TrainConfig, train
+    from .recipe import TrainConfig
+    from .train import train
 
     settings = read_config(TrainConfig, options.config, options.set)
     torch.manual_seed(settings.seed)
@@ -131,9 +133,12 @@ def _train(options: argparse.Namespace) -> int:
             raise UserError(f"--from {options.start}: holds another network than {options.variant}")
         network = start
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"
-    if train(network, settings, folder, choose(options.device), options.resume) is None:
-        return _interrupted(options)
-    print(f"the model is {folder / 'model.safetensors'}; beside it log.csv and curves.png")
+    with joined(choose(options.device)) as device:
+        trained, first = train(network, settings, folder, device, options.resume), rank() == 0
+    if trained is None:
+        return _interrupted(options) if first else 130
+    if first:
+        print(f"the model is {folder / 'model.safetensors'}; beside it log.csv and curves.png")
     return 0
 
 

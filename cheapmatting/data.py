@@ -162,19 +162,20 @@ class Pool:
         return self._kept[number]
 
 
-def batches(source: Source, size: int, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+def batches(source: Source, size: int, start: int = 0, workers: int = 0, stride: int = 1) -> Iterator[Batch]:
     """Endless batches of `size` samples, from batch number `start` on: batch n holds samples n * size and following.
 
-    With `workers`, that many processes make batches ahead; the batches are the same.
+    With `workers`, that many processes make batches ahead; the batches are the same. Of `stride` trainings that share
+    the batches each starts with its own and takes every `stride`-th.
     """
     if workers == 0:
         number = start
         while True:
             yield collate([source[index] for index in range(number * size, (number + 1) * size)])
-            number += 1
+            number += stride
     loader = DataLoader(
         _Numbered(source),
-        batch_sampler=_Consecutive(size, start),
+        batch_sampler=_Consecutive(size, start, stride),
         num_workers=workers,
         collate_fn=_collate_or_fault,
         worker_init_fn=_quiet_worker,
@@ -209,14 +210,14 @@ def _collate_or_fault(samples: list[Sample | UserError]) -> Batch | UserError:
 class _Consecutive:
     """Batches of consecutive sample numbers, without end."""
 
-    def __init__(self, size: int, start: int) -> None:
-        self.size, self.start = size, start
+    def __init__(self, size: int, start: int, stride: int) -> None:
+        self.size, self.start, self.stride = size, start, stride
 
     def __iter__(self) -> Iterator[list[int]]:
         number = self.start
         while True:
             yield list(range(number * self.size, (number + 1) * self.size))
-            number += 1
+            number += self.stride
 
 
 def _quiet_worker(worker: int) -> None:

@@ -1,7 +1,8 @@
 """Training losses: each a function (alpha, batch) -> scalar, one line in `LOSSES`, weighted in the configuration.
 
 `alpha` is the network's answer, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
-batch, so that a loss does not depend on how large the unknown regions happen to be.
+batch, so that a loss does not depend on how large the unknown regions happen to be. Under torchrun that number is the
+mean over the batches of all processes, so that the mean of the losses is the loss of all batches as one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pydantic import AfterValidator
 from torch import Tensor
 from torch.nn import functional as F
 
+from atldas.processes import mean_over_processes
+
 from .sample import Batch
 
 Loss = Callable[[Tensor, Batch], Tensor]
@@ -22,19 +25,19 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 def l1_unknown(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the unknown pixels."""
-    return ((alpha - batch.alpha).abs() * batch.unknown).sum() / _count(batch)
+    return ((alpha - batch.alpha).abs() * batch.unknown).sum() / _count(batch.unknown)
 
 
 def l1_known(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the known pixels (ViTMatte's second term, Yao et al., Information Fusion 2024)."""
     known = 1 - batch.unknown
-    return ((alpha - batch.alpha).abs() * known).sum() / known.sum().clamp(min=1)
+    return ((alpha - batch.alpha).abs() * known).sum() / _count(known)
 
 
 def charbonnier(alpha: Tensor, batch: Batch, epsilon: float = 1e-3) -> Tensor:
     """Mean of sqrt(error^2 + epsilon^2) over the unknown pixels: an L1 that is smooth at zero."""
     error = ((alpha - batch.alpha) ** 2 + epsilon**2).sqrt()
-    return (error * batch.unknown).sum() / _count(batch)
+    return (error * batch.unknown).sum() / _count(batch.unknown)
 
 
 def composition(alpha: Tensor, batch: Batch) -> Tensor:
@@ -45,7 +48,7 @@ def composition(alpha: Tensor, batch: Batch) -> Tensor:
     image, it is 0 and has no gradient.
     """
     difference = (alpha - batch.alpha) * (batch.foreground - batch.background)  # [N, 3, H, W]
-    return (difference.abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch)
+    return (difference.abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch.unknown)
 
 
 def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
@@ -61,7 +64,7 @@ def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
         smaller = _blur(difference)[:, :, ::2, ::2]
         total = total + 8**level * (difference - _enlarged(smaller, *difference.shape[2:])).abs().sum()
         difference = smaller
-    return total / _count(batch)
+    return total / _count(batch.unknown)
 
 
 def gradient(alpha: Tensor, batch: Batch) -> Tensor:
@@ -69,7 +72,7 @@ def gradient(alpha: Tensor, batch: Batch) -> Tensor:
     difference = (alpha - batch.alpha) * batch.unknown
     dx = difference[:, :, :, 1:] - difference[:, :, :, :-1]
     dy = difference[:, :, 1:] - difference[:, :, :-1]
-    return (dx.abs().sum() + dy.abs().sum()) / _count(batch)
+    return (dx.abs().sum() + dy.abs().sum()) / _count(batch.unknown)
 
 
 LOSSES: dict[str, Loss] = {
@@ -100,8 +103,8 @@ def _check_weights(weights: dict[str, float]) -> dict[str, float]:
 Weights = Annotated[dict[str, Annotated[float, Ge(0)]], AfterValidator(_check_weights)]
 
 
-def _count(batch: Batch) -> Tensor:
-    return batch.unknown.sum().clamp(min=1)
+def _count(mask: Tensor) -> Tensor:
+    return mean_over_processes(mask.sum()).clamp(min=1)
 
 
 def _blur(x: Tensor) -> Tensor:

@@ -24,8 +24,9 @@ from .foreground import cut_out
 from .images import Bytes, write_image
 from .matte import Matter, read_pair
 from .network import CheapMatting
+from .recipe import TrainConfig
 from .sample import Sample
-from .train import TrainConfig, train
+from .train import train
 from .validation import half_everywhere, mean_sad, network_sad
 
 

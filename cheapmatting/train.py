@@ -5,134 +5,45 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import field, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from atldas.config import config, plain
+from atldas.config import plain
 from atldas.curves import draw_curves
 from atldas.device import bfloat16_pays
 from atldas.errors import UserError
 from atldas.genotype import Genotype
 from atldas.interruption import Interruption
+from atldas.processes import (
+    mean_over_processes,
+    processes,
+    processes_here,
+    rank,
+    restarted,
+    wait_for_all,
+    with_shared_batch_norm,
+)
 from atldas.progress import progress
-from atldas.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
+from atldas.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
 from atldas.schedule import warm_up_cosine
 
-from .data import DataConfig, batches, make_source
-from .losses import Weights, weighted_losses
+from .data import batches, make_source
+from .losses import weighted_losses
 from .network import CheapMatting
+from .recipe import OPTIMIZERS, TrainConfig
 from .sample import Batch, Sample
 from .validation import network_sad
 
-NonNegative = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
-Count = Annotated[int, Ge(1)]
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": lambda parameters, lr, weight_decay: torch.optim.AdamW(
-        parameters, lr, weight_decay=weight_decay, fused=True
-    ),
-    "radam": lambda parameters, lr, weight_decay: torch.optim.RAdam(
-        parameters, lr, weight_decay=weight_decay, decoupled_weight_decay=True
-    ),
-    "sgd": lambda parameters, lr, weight_decay: torch.optim.SGD(
-        parameters, lr, momentum=0.9, weight_decay=weight_decay, fused=True
-    ),
-}
-
-
-def _optimizer_name(name: str) -> str:
-    if name not in OPTIMIZERS:
-        raise ValueError(f"one of {', '.join(OPTIMIZERS)}")
-    return name
-
-
-DIVERGED = "diverged_batch.pt"
-
-
-@config
-class OptimizerConfig:
-    """How weights move. The learning rate warms up over `warm_up` steps and falls by a cosine to `lr_end`."""
-
-    name: Annotated[str, AfterValidator(_optimizer_name)] = "adamw"
-    lr: Positive = 1e-3
-    lr_end: NonNegative = 0.0
-    warm_up: Annotated[int, Ge(0)] = 100
-    weight_decay: NonNegative = 0.01
-    clip: Positive = 1.0
-
-
-@config
-class ValidationConfig:
-    """Every `every` steps the averaged weights are measured on `pairs` held-out pairs; the best are kept."""
-
-    every: Count = 1000
-    pairs: Count = 50
-    seed: Annotated[int, Ge(0)] = 1_000_003
-    data: DataConfig | None = None  # None: as for training, with another seed
-
-
-@config
-class StageConfig:
-    """A further stretch of training on pairs of another size."""
-
-    steps: Count
-    batch: Count
-    size: Annotated[int, Ge(32)]
-
-
-@config
-class TrainConfig:
-    """A training run, as `cheapmatting train --config` reads it from YAML.
-
-    Attributes:
-        steps, batch: how many steps of how many pairs of `data.size`.
-        then: stages that follow, with other sizes: small pairs are quick, large ones are what photographs are like.
-            The learning rate's schedule spans them all.
-        accumulate: a step averages the gradients of so many batches: a larger batch in no more memory. BatchNorm still
-            sees each of them by itself.
-        seed: of the data and the initial weights.
-        workers: processes that make pairs; 0 makes them in between steps. The pairs are the same, but on a CPU each
-            worker takes a core from the network, and another number of threads rounds the last bits otherwise.
-        losses: weights of `losses.LOSSES`.
-        ema: decay of the averaged weights, which are what a run is for.
-        precision: `bfloat16` computes convolutions in it (autocast); `auto` does so where the device gains from it.
-    """
-
-    schema: Literal[1]
-    steps: Count
-    batch: Count = 4
-    then: tuple[StageConfig, ...] = ()
-    accumulate: Count = 1
-    seed: Annotated[int, Ge(0)] = 0
-    workers: Annotated[int, Ge(0)] = 1
-    data: DataConfig = field(default_factory=DataConfig)
-    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validation: ValidationConfig | None = None
-    log_every: Count = 10
-    checkpoint_every: Count = 200
-
-    @property
-    def stages(self) -> tuple[StageConfig, ...]:
-        """All stages, in order."""
-        return (StageConfig(steps=self.steps, batch=self.batch, size=self.data.size), *self.then)
-
-    @property
-    def all_steps(self) -> int:
-        """The steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
+DIVERGED = "diverged_batch{}.pt"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class DivergedError(Exception):
@@ -140,14 +51,26 @@ class DivergedError(Exception):
 
 
 class Training:
-    """What a training run holds, and all that its checkpoint keeps."""
+    """What a training run holds, and all that its checkpoint keeps.
+
+    Under torchrun every process has one, each on pairs of its own, and all stay alike: DistributedDataParallel averages
+    their gradients, BatchNorm's statistics and the losses' counts of pixels are everybody's. Files are written by
+    process 0 alone.
+    """
 
     def __init__(self, network: CheapMatting, settings: TrainConfig, device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.replica: nn.Module = self.network  # what computes
+        if processes() > 1:
+            with_shared_batch_norm(self.network)
+            self.replica = DistributedDataParallel(self.network)
         self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
         recipe = settings.optimizer
         self.optimizer = OPTIMIZERS[recipe.name](self.network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+        self.dtype = _dtype(settings.precision, device)
+        # float16 has no small numbers: the loss is scaled up before its gradients are computed, and they down again.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.step = 0
         self.best: float | None = None  # the lowest SAD so far
 
@@ -163,30 +86,32 @@ class Training:
                     "changed since the run was begun; put it back, or begin again with another --out"
                 ) from error
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
-        held_out = self._held_out()
+        writes, stop = rank() == 0, False
+        held_out = self._held_out() if writes else []
         pairs = self._pairs()
         with (
             Interruption() as interruption,
-            RunLog(folder, columns, self.step + 1) as log,  # keeps the rows up to this step
-            progress(settings.all_steps, "train", "step", initial=self.step) as bar,
+            RunLog(folder, columns, self.step + 1) if writes else nullcontext() as log,  # keeps the rows up to here
+            progress(settings.all_steps, "train", "step", initial=self.step, shown=writes) as bar,
         ):
-            while self.step < settings.all_steps and not interruption.requested:
+            while self.step < settings.all_steps and not stop:
                 coming = [next(pairs).to(self.device) for _ in range(settings.accumulate)]
                 try:
                     figures = self.train_step(*coming)
                 except DivergedError as fault:
-                    save_checkpoint(folder / DIVERGED, {str(n): batch._asdict() for n, batch in enumerate(coming)})
-                    raise UserError(f"{fault}. The pairs of this step are in {folder / DIVERGED}") from fault
+                    kept = folder / DIVERGED.format(f"_{rank()}" if rank() else "")
+                    save_checkpoint(kept, {str(n): batch._asdict() for n, batch in enumerate(coming)})
+                    raise UserError(f"{fault}. The pairs of this step are in {kept}") from fault
                 self.step += 1
                 if held_out and self._due(settings.validation.every):  # type: ignore[union-attr]
                     figures["SAD"] = self.validate(held_out, folder)
-                if self.step % settings.log_every == 0 or "SAD" in figures:
+                if log and (self.step % settings.log_every == 0 or "SAD" in figures):
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{figures['loss']:.4f}", refresh=False)
                 bar.update()
-                if self._due(settings.checkpoint_every):
+                stop = bool(mean_over_processes(torch.tensor(float(interruption.requested), device=self.device)) > 0)
+                if writes and (stop or self._due(settings.checkpoint_every)):
                     save_checkpoint(folder / CHECKPOINT, self.state_dict())
-            save_checkpoint(folder / CHECKPOINT, self.state_dict())
         return self.step == settings.all_steps
 
     def train_step(self, *coming: Batch) -> dict[str, float]:
@@ -199,18 +124,22 @@ class Training:
         lr = warm_up_cosine(self.step, self.settings.all_steps, recipe.lr, recipe.lr_end, recipe.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        figures: dict[str, float] = dict.fromkeys(("loss", *self.settings.losses), 0.0)
+        total = torch.zeros(1 + len(self.settings.losses), device=self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        for batch in coming:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast()):
-                alpha = self.network(batch.inputs)
-            loss, each = weighted_losses(alpha, batch, self.settings.losses)
-            (loss / len(coming)).backward()
-            for name, value in {"loss": loss, **each}.items():
-                figures[name] += float(value.detach()) / len(coming)
+        for number, batch in enumerate(coming, 1):
+            with self._gradients_averaged(number == len(coming)):
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    alpha = self.replica(batch.inputs)
+                loss, each = weighted_losses(alpha, batch, self.settings.losses)
+                self.scaler.scale(loss / len(coming)).backward()
+            total += torch.stack([loss, *each.values()]).detach() / len(coming)
+        loss, *each_mean = mean_over_processes(total).tolist()
+        figures = {"loss": loss, **dict(zip(self.settings.losses, each_mean, strict=True))}
+        self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
         self._require_finite(figures["loss"], norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.averaged.update_parameters(self.network)
         return {"lr": lr, **figures, "gradient_norm": norm}
 
@@ -236,6 +165,7 @@ class Training:
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -244,6 +174,8 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
 
     def _pairs(self) -> Iterator[Batch]:
         """The batches that are still to come, stage by stage."""
@@ -253,7 +185,9 @@ class Training:
             if done < stage.steps:
                 source = make_source(replace(self.settings.data, size=stage.size), self.settings.seed + number)
                 times = self.settings.accumulate
-                coming = batches(source, stage.batch, done * times, self.settings.workers)
+                # Of every round of batches, one for each process, this process takes its own.
+                first_batch = done * times * processes() + rank()
+                coming = batches(source, stage.batch, first_batch, self.settings.workers, processes())
                 yield from itertools.islice(coming, (stage.steps - done) * times)
             first += stage.steps
 
@@ -266,7 +200,9 @@ class Training:
 
     def _require_finite(self, loss: float, gradient_norm: float) -> None:
         """Before the optimizer's step, so that no weight and no checkpoint is ever spoilt."""
-        for what, value in (("loss", loss), ("gradient", gradient_norm)):
+        # An overflow in float16 is none of that: the scaler skips the step and halves its scale, down to 1.
+        overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1
+        for what, value in (("loss", loss), ("gradient", 0.0 if overflow else gradient_norm)):
             if not math.isfinite(value):
                 raise DivergedError(
                     f"the {what} is {value} at step {self.step}; the last checkpoint is from before. "
@@ -276,9 +212,11 @@ class Training:
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.all_steps
 
-    def _autocast(self) -> bool:
-        precision = self.settings.precision
-        return precision == "bfloat16" or (precision == "auto" and bfloat16_pays(self.device))
+    def _gradients_averaged(self, now: bool) -> AbstractContextManager[None]:
+        """Whether the coming backward pass ends with the mean over all processes: once a step is enough."""
+        if now or not isinstance(self.replica, DistributedDataParallel):
+            return nullcontext()
+        return self.replica.no_sync()
 
 
 def train(
@@ -287,7 +225,8 @@ def train(
     """Train `network` in a run folder; the averaged weights are its model.safetensors.
 
     The folder also gets config.yaml, checkpoint.pt, log.csv, tensorboard/, curves.png and, with validation,
-    best.safetensors.
+    best.safetensors. Under torchrun (see `atldas.processes.joined`) all processes train it together, each on batches of
+    `settings.batch`; the run is that of one process with so many times the batch, and either may resume the other's.
 
     Returns:
         The trained network in eval mode, or None if a person interrupted the run.
@@ -296,19 +235,45 @@ def train(
         UserError: faulty settings, a folder that cannot be used, or a loss that is not finite.
     """
     folder = Path(folder)
-    cells = Genotype(network.genotype.name, network.genotype.cells)  # not its provenance: that changes no weight
-    variant = {"genotype": cells.to_json(), "network": plain(network.config)}
-    state = open_run(folder, {**plain(settings), "variant": variant}, resume)
+    state = _open(folder, network, settings, resume)
     training = Training(network, settings, device)
     with _a_core_for_each_worker(settings.workers):
         finished = training.run(folder, state)
     if not finished:
         return None
     trained = training.result().eval()
-    trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
-    panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
-    draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
+    if rank() == 0:
+        trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
+        panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
+        draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
     return trained
+
+
+def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool) -> dict[str, Any] | None:
+    """The run's folder, made or opened by process 0, and its checkpoint, if there is one, for every process."""
+    state = None
+    if rank() == 0:
+        cells = Genotype(network.genotype.name, network.genotype.cells)  # not its provenance: that changes no weight
+        variant = {"genotype": cells.to_json(), "network": plain(network.config)}
+        of_all = replace(
+            settings,
+            batch=settings.batch * processes(),
+            then=tuple(replace(stage, batch=stage.batch * processes()) for stage in settings.then),
+        )
+        # torchrun starts the same command again after a process has died.
+        resume = resume or (restarted() and (folder / CONFIG).exists())
+        state = open_run(folder, {**plain(of_all), "variant": variant}, resume)
+    wait_for_all()
+    if rank() > 0 and (folder / CHECKPOINT).exists():
+        state = load_checkpoint(folder / CHECKPOINT)
+    return state
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What convolutions are computed in."""
+    if precision == "auto":
+        return torch.bfloat16 if bfloat16_pays(device) else torch.float32
+    return DTYPES[precision]
 
 
 @contextmanager
@@ -318,7 +283,7 @@ def _a_core_for_each_worker(workers: int) -> Iterator[None]:
     The quick start's training took 5.4 steps a second on two cores so, 4.3 with two threads beside the worker.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) - workers)))
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes_here() - workers)))
     try:
         yield
     finally:

@@ -28,8 +28,9 @@ from cheapmatting import train as train_module
 from cheapmatting.data import make_source
 from cheapmatting.losses import LOSSES
 from cheapmatting.network import CheapMatting
+from cheapmatting.recipe import OPTIMIZERS, TrainConfig
 from cheapmatting.sample import collate
-from cheapmatting.train import OPTIMIZERS, TrainConfig, Training, train
+from cheapmatting.train import DivergedError, Training, train
 from cheapmatting.validation import network_sad
 
 CPU = torch.device("cpu")
@@ -350,6 +351,46 @@ def test_bfloat16_runs_and_stays_close(tmp_path: Path) -> None:
     assert figures["bfloat16"]["loss"] != figures["float32"]["loss"]
     assert figures["bfloat16"]["loss"] == pytest.approx(figures["float32"]["loss"], rel=0.05)
     assert train(small_network(), settings(steps=2, precision="bfloat16"), tmp_path, CPU) is not None
+
+
+def test_float16_scales_the_loss_and_resumes_with_its_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    batch = collate([make_source(settings().data, 0)[0]])
+    reference = Training(small_network(), settings(), CPU).train_step(batch)
+    training = Training(small_network(), settings(precision="float16"), CPU)
+    scale = training.scaler.get_scale()
+    assert scale > 1
+    figures = training.train_step(batch)
+    assert figures["loss"] != reference["loss"] and figures["loss"] == pytest.approx(reference["loss"], rel=0.05)
+    assert figures["gradient_norm"] == pytest.approx(reference["gradient_norm"], rel=0.1)  # scaled down again
+    recipe = settings(precision="float16", validation=None)
+    train(small_network(), recipe, tmp_path / "whole", CPU)
+    with monkeypatch.context() as patched:
+        stop_after(patched, 5)
+        assert train(small_network(), recipe, tmp_path / "parts", CPU) is None
+    assert train(small_network(), recipe, tmp_path / "parts", CPU, resume=True) is not None
+    whole, parts = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert digests(whole["network"]) == digests(parts["network"])
+    assert whole["scaler"] == parts["scaler"] and whole["scaler"]["_growth_tracker"] == 8
+
+
+def test_an_overflow_in_float16_skips_the_step_and_halves_the_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steep(alpha: torch.Tensor, batch: Any) -> torch.Tensor:
+        error = (alpha - batch.alpha).abs().mean()
+        return error + (error - error.detach()).sqrt()  # its slope is infinite
+
+    monkeypatch.setitem(LOSSES, "steep", steep)
+    training = Training(small_network(), settings(precision="float16", losses={"steep": 1.0}), CPU)
+    before, scale = tensors(training.network), training.scaler.get_scale()
+    batch = collate([make_source(settings().data, 0)[0]])
+    training.train_step(batch)
+    weights = dict(training.network.named_parameters())
+    after = digests(training.network.state_dict())
+    assert all(after[name] == before[name] for name in weights)
+    assert training.scaler.get_scale() == scale / 2
+    with pytest.raises(DivergedError, match="gradient"):  # at scale 1 it is no overflow
+        for _ in range(20):
+            training.train_step(batch)
+    assert all(parameter.isfinite().all() for parameter in training.network.parameters())
 
 
 def test_a_short_run_with_nothing_to_log(tmp_path: Path) -> None:

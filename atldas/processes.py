@@ -1,0 +1,145 @@
+"""Several processes with one task: what is different under `torchrun`, PyTorch's elastic launcher.
+
+    torchrun --nproc-per-node=2 --no-python cheapmatting train ...
+
+Every process does the same on data of its own. By itself, without torchrun, a process is the only one of its kind, and
+every function here then does what one process needs: nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from .errors import UserError
+
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[torch.device]:
+    """Join the other processes that torchrun started, if it did; gives the device of this one.
+
+    On a machine with several GPUs each process gets one of its own.
+
+    Raises:
+        UserError: a kind of device on which processes cannot exchange gradients.
+    """
+    if not distributed.is_available() or not distributed.is_torchelastic_launched():
+        yield device
+        return
+    if device.type not in BACKENDS:
+        raise UserError(f"--device {device}: under torchrun allowed are {' and '.join(BACKENDS)}")
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    store, number, count = next(distributed.rendezvous("env://"))
+    # torchrun keeps its store when it starts anew: there the addresses of the dead would be found again.
+    store = distributed.PrefixStore(f"attempt_{_restarts()}", store)
+    distributed.init_process_group(BACKENDS[device.type], store=store, rank=number, world_size=count)
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return distributed.get_rank() if _several() else 0
+
+
+def processes() -> int:
+    """How many there are."""
+    return distributed.get_world_size() if _several() else 1
+
+
+def processes_here() -> int:
+    """How many of them share this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _several() else 1
+
+
+def restarted() -> bool:
+    """Whether torchrun started this process again after one of them had died."""
+    return _restarts() > 0
+
+
+def wait_for_all() -> None:
+    """Come back once every process is here."""
+    if _several():
+        distributed.barrier()
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of a tensor that each process has its own of, without gradient."""
+    if not _several():
+        return values
+    total = values.detach().clone()
+    distributed.all_reduce(total)
+    return total / processes()
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """BatchNorm over the pixels of all processes, so that four batches of four train as one of sixteen does.
+
+    As torch's SyncBatchNorm, which runs on GPUs alone; the tensors and their names are those of `nn.BatchNorm2d`.
+    Batches must be of one size in all processes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not _several():
+            return super().forward(x)
+        pixels = x.permute(0, 2, 3, 1).flatten(0, 2).float()  # [N H W, C], a view if x is in channels_last
+        own_mean = pixels.mean(0)
+        own = torch.stack([own_mean, (pixels - own_mean).square().mean(0)])  # mean and variance in this process, [2, C]
+        row = torch.arange(processes(), device=x.device) == rank()
+        means, variances = _Sum.apply(row[:, None, None] * own).unbind(1)  # [processes, C] each, of everybody
+        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        count = len(pixels) * processes()
+        self._remember(mean.detach(), variance.detach() * count / max(1, count - 1))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        normalised = (pixels * scale + shift).to(x.dtype)
+        return normalised.unflatten(0, (x.shape[0], x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        momentum = 0.1 if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
+        self.num_batches_tracked += 1
+
+
+def with_shared_batch_norm(network: nn.Module) -> None:
+    """Turn every `nn.BatchNorm2d` of a network, which keeps its parameters, into one over all processes."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = BatchNorm  # a subclass without a state of its own
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes, and its gradient: a change in one process changes the losses of all."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

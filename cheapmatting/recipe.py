@@ -1,0 +1,115 @@
+"""The recipe of a training run, as `cheapmatting train --config` reads it from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator
+
+from atldas.config import config
+
+from .data import DataConfig
+from .losses import Weights
+
+NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(1)]
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": lambda parameters, lr, weight_decay: torch.optim.AdamW(
+        parameters, lr, weight_decay=weight_decay, fused=True
+    ),
+    "radam": lambda parameters, lr, weight_decay: torch.optim.RAdam(
+        parameters, lr, weight_decay=weight_decay, decoupled_weight_decay=True
+    ),
+    "sgd": lambda parameters, lr, weight_decay: torch.optim.SGD(
+        parameters, lr, momentum=0.9, weight_decay=weight_decay, fused=True
+    ),
+}
+
+
+def _optimizer_name(name: str) -> str:
+    if name not in OPTIMIZERS:
+        raise ValueError(f"one of {', '.join(OPTIMIZERS)}")
+    return name
+
+
+@config
+class OptimizerConfig:
+    """How weights move. The learning rate warms up over `warm_up` steps and falls by a cosine to `lr_end`."""
+
+    name: Annotated[str, AfterValidator(_optimizer_name)] = "adamw"
+    lr: Positive = 1e-3
+    lr_end: NonNegative = 0.0
+    warm_up: Annotated[int, Ge(0)] = 100
+    weight_decay: NonNegative = 0.01
+    clip: Positive = 1.0
+
+
+@config
+class ValidationConfig:
+    """Every `every` steps the averaged weights are measured on `pairs` held-out pairs; the best are kept."""
+
+    every: Count = 1000
+    pairs: Count = 50
+    seed: Annotated[int, Ge(0)] = 1_000_003
+    data: DataConfig | None = None  # None: as for training, with another seed
+
+
+@config
+class StageConfig:
+    """A further stretch of training on pairs of another size."""
+
+    steps: Count
+    batch: Count
+    size: Annotated[int, Ge(32)]
+
+
+@config
+class TrainConfig:
+    """A training run, as `cheapmatting train --config` reads it from YAML.
+
+    Attributes:
+        steps, batch: how many steps of how many pairs of `data.size`, in each process if torchrun started several.
+        then: stages that follow, with other sizes: small pairs are quick, large ones are what photographs are like.
+            The learning rate's schedule spans them all.
+        accumulate: a step averages the gradients of so many batches: a larger batch in no more memory. BatchNorm still
+            sees each of them by itself.
+        seed: of the data and the initial weights.
+        workers: processes that make pairs; 0 makes them in between steps. The pairs are the same, but on a CPU each
+            worker takes a core from the network, and another number of threads rounds the last bits otherwise.
+        losses: weights of `losses.LOSSES`.
+        ema: decay of the averaged weights, which are what a run is for.
+        precision: `bfloat16` computes convolutions in it (autocast); `auto` does so where the device gains from it.
+            `float16` does so with the loss scaled, for GPUs older than bfloat16.
+    """
+
+    schema: Literal[1]
+    steps: Count
+    batch: Count = 4
+    then: tuple[StageConfig, ...] = ()
+    accumulate: Count = 1
+    seed: Annotated[int, Ge(0)] = 0
+    workers: Annotated[int, Ge(0)] = 1
+    data: DataConfig = field(default_factory=DataConfig)
+    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    validation: ValidationConfig | None = None
+    log_every: Count = 10
+    checkpoint_every: Count = 200
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """All stages, in order."""
+        return (StageConfig(steps=self.steps, batch=self.batch, size=self.data.size), *self.then)
+
+    @property
+    def all_steps(self) -> int:
+        """The steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
