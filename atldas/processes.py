@@ -108,10 +108,10 @@ class BatchNorm(nn.BatchNorm2d):
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-        momentum = 0.1 if self.momentum is None else self.momentum
+        self.num_batches_tracked += 1
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance, momentum)
-        self.num_batches_tracked += 1
 
 
 def with_shared_batch_norm(network: nn.Module) -> None:

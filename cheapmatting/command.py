@@ -13,11 +13,6 @@ from pathlib import Path
 from atldas.errors import UserError, exit_status
 from atldas.machine import prepare
 
-NO_WEIGHTS = (
-    "no weights were named, and none ship with this version: make some with `cheapmatting run quickstart` (minutes) or "
-    "`cheapmatting train`, or get a published checkpoint (see the README), and name the file by --weights"
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
@@ -62,7 +57,11 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("image", type=Path, help="the photograph")
     verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground")
     verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
-    verb.add_argument("--weights", type=Path, help="a model.safetensors of ours or a published checkpoint")
+    verb.add_argument(
+        "--weights",
+        default="cheapmatting-light",
+        help="a model.safetensors of ours or a published checkpoint (default: %(default)s, which ships)",
+    )
     verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     verb.set_defaults(handler=_matte)
@@ -143,8 +142,6 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _matte(options: argparse.Namespace) -> int:
-    if options.weights is None:
-        raise UserError(NO_WEIGHTS)
     from .matte import Matter, matte_files
 
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"

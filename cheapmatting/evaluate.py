@@ -34,6 +34,7 @@ from .matte import Matter, read_pair
 from .metrics import METRICS, as_levels
 from .picture_strip import Row, error_picture, picture_strip
 from .trimap import UNKNOWN, read_trimap
+from .weights import DEFAULT, weights_file
 
 TABLE, MEANS, WORST = "per_image.csv", "means.yaml", "worst.png"
 WORST_COUNT = 10
@@ -198,7 +199,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments, for a parser of its own or a verb's."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--predictions", type=Path, metavar="DIR", help="alphas to measure, grey images")
-    what.add_argument("--weights", type=Path, metavar="FILE", help="a network to measure: our file or a published one")
+    what.add_argument("--weights", metavar="FILE|NAME", help=f"a network to measure: a file of weights, or {DEFAULT}")
     parser.add_argument("--truths", type=Path, metavar="DIR", required=True, help="the true alphas")
     parser.add_argument(
         "--trimaps", type=Path, metavar="DIR", required=True, help="0 background, 128 unknown, 255 foreground"
@@ -280,7 +281,7 @@ def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
             write_image(_saved(entry, options.save), alpha)
         return alpha
 
-    return predict, {"weights_sha256": sha256(options.weights), "device": matter.device.type}
+    return predict, {"weights_sha256": sha256(weights_file(options.weights)), "device": matter.device.type}
 
 
 def _saved(entry: Entry, folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """Cutting things out of photographs: from an image and a trimap to an alpha matte.
 
-matter = Matter("model.safetensors")
+matter = Matter()                       # the weights that ship; or Matter("model.safetensors")
 alpha = matter.matte(image, trimap)     # float32 [H, W] in 0..1
 cutout = cut_out(image, alpha)          # uint8 RGBA [H, W, 4]
 """
@@ -19,20 +19,22 @@ from .foreground import cut_out
 from .images import Bytes, read_image, require_writable_suffix, write_image
 from .network import CheapMatting
 from .trimap import LEVELS, UNKNOWN, Floats, encode_trimap, known_pixels_kept, read_trimap
+from .weights import DEFAULT
 
 
 class Matter:
     """A loaded network, to be used for any number of images.
 
     Args:
-        weights: a file that `CheapMatting.save` wrote or a published checkpoint, or a network.
+        weights: a file that `CheapMatting.save` wrote or a published checkpoint, the name of shipped weights, or a
+            network.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
         UserError: a file that cannot be used, or a device that this machine does not have.
     """
 
-    def __init__(self, weights: str | Path | CheapMatting, device: str = "auto") -> None:
+    def __init__(self, weights: str | Path | CheapMatting = DEFAULT, device: str = "auto") -> None:
         self.device = choose(device)
         network = weights if isinstance(weights, CheapMatting) else CheapMatting.load(weights)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -181,15 +181,15 @@ class CheapMatting(nn.Module):
         alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
         return alpha
 
-    def save(self, path: str | Path, **metadata: str) -> None:
-        """Write a safetensors file that is the whole model: weights, genotype and configuration."""
+    def save(self, path: str | Path, half: bool = False, **metadata: str) -> None:
+        """Write a safetensors file that is the whole model: weights (`half`: as float16), genotype, configuration."""
         from .weights import save_model
 
-        save_model(self, path, **metadata)
+        save_model(self, path, half, **metadata)
 
     @staticmethod
     def load(path: str | Path) -> CheapMatting:
-        """Read a file that `save` wrote, or a published checkpoint; in eval mode, on the CPU.
+        """Read a file that `save` wrote, a published checkpoint, or shipped weights; in eval mode, on the CPU.
 
         Raises:
             UserError: no such file, or it holds something else; differing tensors are named.

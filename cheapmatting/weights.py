@@ -1,4 +1,4 @@
-"""Weight files: our own (safetensors, one file is a whole model) and the published checkpoints."""
+"""Weight files: our own (safetensors, one file is a whole model), shipped ones, and the published checkpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 
 import safetensors
@@ -21,6 +22,7 @@ from atldas.genotype import Genotype
 from .network import CheapMatting, NetworkConfig, require_cells
 
 FORMAT = "cheapmatting-1"
+DEFAULT = "cheapmatting-light"  # the name of the shipped weights; pretrained/README.md is their model card
 
 # Published tensor names -> ours, in order: the first rule that fits wins. `_ops.K` (the K-th edge of the genotype) is
 # put into words by `_edge_names`.
@@ -48,8 +50,11 @@ UNUSED = r"ppm\.conv\.4\."  # a fifth pooling branch, in every published checkpo
 UNUSED_PARAMETERS = 98_432
 
 
-def save_model(network: CheapMatting, path: str | Path, **metadata: str) -> None:
-    """Write `network` as safetensors with genotype and configuration in the metadata; `metadata` is added."""
+def save_model(network: CheapMatting, path: str | Path, half: bool = False, **metadata: str) -> None:
+    """Write `network` as safetensors with genotype and configuration in the metadata; `metadata` is added.
+
+    With `half`, numbers are rounded to float16: half the size, to be computed with in float32 as before.
+    """
     header = {
         "format": FORMAT,
         "genotype": network.genotype.to_json(),
@@ -57,13 +62,25 @@ def save_model(network: CheapMatting, path: str | Path, **metadata: str) -> None
         **metadata,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, header)
 
 
+def weights_file(name: str | Path) -> Path:
+    """The file of weights that are given by their path, or by the name of those that ship."""
+    if str(name) == DEFAULT and not Path(name).exists():
+        return Path(str(resources.files("cheapmatting") / "pretrained" / f"{DEFAULT}.safetensors"))
+    return Path(name)
+
+
 def load_model(path: str | Path) -> CheapMatting:
-    """Read our own file or a published checkpoint, told apart by their contents. Eval mode, on the CPU."""
-    path = Path(path)
+    """Read our own file or a published checkpoint, told apart by their contents, or shipped weights by their name.
+
+    In eval mode, on the CPU.
+    """
+    path = weights_file(path)
     try:
         with path.open("rb") as file:
             start = file.read(9)

@@ -21,6 +21,7 @@ from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.matte import Matter
 from cheapmatting.network import CheapMatting
 from cheapmatting.pipeline import example
+from cheapmatting.trimap import read_trimap
 
 TRAINING = {
     "schema": 1, "steps": 2, "batch": 1, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
@@ -73,7 +74,6 @@ def cut(path: str, keep: int) -> None:
 @pytest.mark.parametrize(
     ("prepare", "arguments", "message"),
     [
-        (None, "matte photo.png trimap.png", "make some with `cheapmatting run quickstart`"),
         (None, MATTE.replace("photo", "nobody"), "nobody.png: cannot be read (No such file or directory)"),
         (None, MATTE.replace("trimap", "nothing"), "nothing.png: cannot be read (No such file or directory)"),
         (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"), "folder.png: cannot be read (Is a dir"),
@@ -165,6 +165,18 @@ def test_bundled_photograph(here: Path) -> None:
     files = [str(example(name)) for name in ("chelsea.jpg", "chelsea_trimap.png")]
     assert main(["matte", *files, "--weights", "model.safetensors", "-o", "cat.png"]) == 0
     assert read_rgba("cat.png")[1].shape == read_image(files[0]).shape[:2]
+
+
+def test_shipped_weights_are_the_default(here: Path) -> None:
+    files = [str(example(name)) for name in ("chelsea.jpg", "chelsea_trimap.png")]
+    assert main(["matte", *files, "-o", "default.png"]) == 0
+    assert main(["matte", *files, "--weights", "cheapmatting-light", "-o", "named.png"]) == 0
+    assert Path("default.png").read_bytes() == Path("named.png").read_bytes()
+    alpha = read_rgba("default.png")[1]
+    trimap = read_trimap(files[1])
+    assert (alpha[trimap == 255] == 1).all() and (alpha[trimap == 0] == 0).all()
+    unknown = alpha[trimap == 128]
+    assert unknown.std() > 0.2  # decided, not grey
 
 
 def test_info_prints_the_table(here: Path, capfd: pytest.CaptureFixture[str]) -> None:

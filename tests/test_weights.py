@@ -14,12 +14,13 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import NETWORK, small_network
+from small import NETWORK, samples, small_network
 
 from atldas.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
 from cheapmatting.network import CheapMatting, NetworkConfig
-from cheapmatting.weights import FORMAT, load_model
+from cheapmatting.validation import half_everywhere, mean_sad, network_sad
+from cheapmatting.weights import DEFAULT, FORMAT, load_model, weights_file
 
 PUBLISHED = Genotype.load("cheapmatting")
 
@@ -228,3 +229,35 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
     with pytest.raises(UserError, match="cannot be written"):
         small_network().save(path / "inside.safetensors")
+
+
+def test_half_the_size_and_nearly_the_same_answers(tmp_path: Path) -> None:
+    network = small_network().eval()
+    network.save(tmp_path / "whole.safetensors")
+    network.save(tmp_path / "half.safetensors", half=True, step="7")
+    sizes = {name: (tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")}
+    assert sizes["half"] < 0.6 * sizes["whole"]  # names and metadata are no smaller
+    loaded = CheapMatting.load(tmp_path / "half.safetensors")
+    assert all(tensor.dtype != torch.float16 for tensor in loaded.state_dict().values())
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name].half().to(tensor.dtype)), name
+    x = torch.rand(1, 6, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), network(x), atol=2e-3, rtol=0)
+
+
+def test_shipped_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights_file(DEFAULT)
+    assert path.stat().st_size < 12e6
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.get_tensor("head.0.weight").dtype == torch.float16
+    network = CheapMatting.load(DEFAULT)
+    assert not network.training and network.genotype.name == DEFAULT
+    assert network.genotype.cells == PUBLISHED.cells
+    pairs = samples(20, size=160, seed=12345)
+    assert network_sad(network, pairs, torch.device("cpu")) < 0.6 * mean_sad(half_everywhere, pairs)
+    # A file of that name is what a person who has one means.
+    monkeypatch.chdir(tmp_path)
+    small_network().save(DEFAULT)
+    assert weights_file(DEFAULT) == Path(DEFAULT)
+    assert CheapMatting.load(DEFAULT).config == small_network().config
