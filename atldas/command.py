@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import UserError, exit_status
+from .errors import UserError, exit_status, require_one_process
 from .machine import prepare
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _search(options: argparse.Namespace, command: str) -> int:
     from .device import choose
     from .search import Experiment, search
 
+    require_one_process("atldas search")
     experiment = read_config(Experiment, options.experiment, options.set)
     folder = options.out or Path("runs") / experiment.name
     device = choose(options.device)

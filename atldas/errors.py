@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 
 class UserError(Exception):
     """Something the user can mend. Commands print its text as one line and exit with status 2."""
+
+
+def require_one_process(command: str) -> None:
+    """For commands that torchrun would run several times over, each in the others' way.
+
+    Raises:
+        UserError: torchrun started this process, and others.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"{command}: is the work of one process; leave out torchrun, which is for `cheapmatting train`")
 
 
 def exit_status(command: Callable[[], int | None]) -> int:

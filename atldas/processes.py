@@ -38,10 +38,10 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    store, number, count = next(distributed.rendezvous("env://"))
+    store, number, total = next(distributed.rendezvous("env://"))
     # torchrun keeps its store when it starts anew: there the addresses of the dead would be found again.
     store = distributed.PrefixStore(f"attempt_{_restarts()}", store)
-    distributed.init_process_group(BACKENDS[device.type], store=store, rank=number, world_size=count)
+    distributed.init_process_group(BACKENDS[device.type], store=store, rank=number, world_size=total)
     try:
         yield device
     finally:
@@ -53,12 +53,12 @@ def rank() -> int:
     return distributed.get_rank() if _several() else 0
 
 
-def processes() -> int:
+def count() -> int:
     """How many there are."""
     return distributed.get_world_size() if _several() else 1
 
 
-def processes_here() -> int:
+def count_here() -> int:
     """How many of them share this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if _several() else 1
 
@@ -74,13 +74,13 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def mean_over_processes(values: Tensor) -> Tensor:
+def mean(values: Tensor) -> Tensor:
     """The mean of a tensor that each process has its own of, without gradient."""
     if not _several():
         return values
     total = values.detach().clone()
     distributed.all_reduce(total)
-    return total / processes()
+    return total / count()
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -96,13 +96,13 @@ class BatchNorm(nn.BatchNorm2d):
         pixels = x.permute(0, 2, 3, 1).flatten(0, 2).float()  # [N H W, C], a view if x is in channels_last
         own_mean = pixels.mean(0)
         own = torch.stack([own_mean, (pixels - own_mean).square().mean(0)])  # mean and variance in this process, [2, C]
-        row = torch.arange(processes(), device=x.device) == rank()
-        means, variances = _Sum.apply(row[:, None, None] * own).unbind(1)  # [processes, C] each, of everybody
-        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
-        count = len(pixels) * processes()
-        self._remember(mean.detach(), variance.detach() * count / max(1, count - 1))
-        scale = self.weight * (variance + self.eps).rsqrt()
-        shift = self.bias - mean * scale
+        row = torch.arange(count(), device=x.device) == rank()
+        means, variances = _Sum.apply(row[:, None, None] * own).unbind(1)  # everybody's, [processes, C] each
+        joint_mean, joint_variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        total = len(pixels) * count()
+        self._remember(joint_mean.detach(), joint_variance.detach() * total / max(1, total - 1))
+        scale = self.weight * (joint_variance + self.eps).rsqrt()
+        shift = self.bias - joint_mean * scale
         normalised = (pixels * scale + shift).to(x.dtype)
         return normalised.unflatten(0, (x.shape[0], x.shape[2], x.shape[3])).permute(0, 3, 1, 2)
 
@@ -114,7 +114,7 @@ class BatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, momentum)
 
 
-def with_shared_batch_norm(network: nn.Module) -> None:
+def share_batch_norm(network: nn.Module) -> None:
     """Turn every `nn.BatchNorm2d` of a network, which keeps its parameters, into one over all processes."""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from atldas.errors import UserError, exit_status
+from atldas.errors import UserError, exit_status, require_one_process
 from atldas.machine import prepare
 
 
@@ -26,7 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.command = shlex.join(["cheapmatting", *(arguments if arguments is not None else sys.argv[1:])])
     handler: Callable[[argparse.Namespace], int] = options.handler
-    return exit_status(lambda: handler(options))
+
+    def work() -> int:
+        if options.verb != "train":
+            require_one_process(f"cheapmatting {options.verb}")
+        return handler(options)
+
+    return exit_status(work)
 
 
 def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -115,9 +121,9 @@ def _run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     import torch
 
+    from atldas import processes
     from atldas.config import read_config
     from atldas.device import choose
-    from atldas.processes import joined, rank
 
     from .network import CheapMatting, variant
     from .recipe import TrainConfig
@@ -132,8 +138,8 @@ def _train(options: argparse.Namespace) -> int:
             raise UserError(f"--from {options.start}: holds another network than {options.variant}")
         network = start
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"
-    with joined(choose(options.device)) as device:
-        trained, first = train(network, settings, folder, device, options.resume), rank() == 0
+    with processes.joined(choose(options.device)) as device:
+        trained, first = train(network, settings, folder, device, options.resume), processes.rank() == 0
     if trained is None:
         return _interrupted(options) if first else 130
     if first:

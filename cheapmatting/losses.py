@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 from torch.nn import functional as F
 
-from atldas.processes import mean_over_processes
+from atldas import processes
 
 from .sample import Batch
 
@@ -104,7 +104,7 @@ Weights = Annotated[dict[str, Annotated[float, Ge(0)]], AfterValidator(_check_we
 
 
 def _count(mask: Tensor) -> Tensor:
-    return mean_over_processes(mask.sum()).clamp(min=1)
+    return processes.mean(mask.sum()).clamp(min=1)
 
 
 def _blur(x: Tensor) -> Tensor:

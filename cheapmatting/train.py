@@ -16,21 +16,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
+from atldas import processes
 from atldas.config import plain
 from atldas.curves import draw_curves
 from atldas.device import bfloat16_pays
 from atldas.errors import UserError
 from atldas.genotype import Genotype
 from atldas.interruption import Interruption
-from atldas.processes import (
-    mean_over_processes,
-    processes,
-    processes_here,
-    rank,
-    restarted,
-    wait_for_all,
-    with_shared_batch_norm,
-)
 from atldas.progress import progress
 from atldas.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
 from atldas.schedule import warm_up_cosine
@@ -64,8 +56,8 @@ class Training:
         self.settings, self.device = settings, device
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.replica: nn.Module = self.network  # what computes
-        if processes() > 1:
-            with_shared_batch_norm(self.network)
+        if processes.count() > 1:
+            processes.share_batch_norm(self.network)
             self.replica = DistributedDataParallel(self.network)
         self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         recipe = settings.optimizer
@@ -89,7 +81,7 @@ class Training:
                     "changed since the run was begun; put it back, or begin again with another --out"
                 ) from error
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
-        writes, stop = rank() == 0, False
+        writes, stop = processes.rank() == 0, False
         held_out = self._held_out() if writes else []
         pairs = self._pairs()
         with (
@@ -102,7 +94,7 @@ class Training:
                 try:
                     figures = self.train_step(*coming)
                 except DivergedError as fault:
-                    kept = folder / DIVERGED.format(f"_{rank()}" if rank() else "")
+                    kept = folder / DIVERGED.format(f"_{processes.rank()}" if processes.rank() else "")
                     save_checkpoint(kept, {str(n): batch._asdict() for n, batch in enumerate(coming)})
                     raise UserError(f"{fault}. The pairs of this step are in {kept}") from fault
                 self.step += 1
@@ -114,7 +106,7 @@ class Training:
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{figures['loss']:.4f}", refresh=False)
                 bar.update()
-                stop = bool(mean_over_processes(torch.tensor(float(interruption.requested), device=self.device)) > 0)
+                stop = bool(processes.mean(torch.tensor(float(interruption.requested), device=self.device)) > 0)
                 if writes and (stop or self._due(settings.checkpoint_every)):
                     save_checkpoint(folder / CHECKPOINT, self.state_dict())
         finished = self.step == settings.all_steps
@@ -141,7 +133,7 @@ class Training:
                 loss, each = weighted_losses(alpha, batch, self.settings.losses)
                 self.scaler.scale(loss / len(coming)).backward()
             total += torch.stack([loss, *each.values()]).detach() / len(coming)
-        loss, *each_mean = mean_over_processes(total).tolist()
+        loss, *each_mean = processes.mean(total).tolist()
         figures = {"loss": loss, **dict(zip(self.settings.losses, each_mean, strict=True))}
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
@@ -159,7 +151,7 @@ class Training:
         """
         number, stage, _ = self._stage()
         if number not in self._calibrating:
-            coming = batches(self._source(number, stage), stage.batch, rank(), 0, processes())
+            coming = batches(self._source(number, stage), stage.batch, processes.rank(), 0, processes.count())
             self._calibrating = {number: [batch.inputs for batch in itertools.islice(coming, CALIBRATING)]}
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             update_bn(self._calibrating[number], self.averaged, self.device)
@@ -204,9 +196,9 @@ class Training:
         for number, stage in list(enumerate(self.settings.stages))[present:]:
             times = self.settings.accumulate
             # Of every round of batches, one for each process, this process takes its own.
-            first = done * times * processes() + rank()
+            first = done * times * processes.count() + processes.rank()
             source = self._source(number, stage)
-            coming = batches(source, stage.batch, first, self.settings.workers, processes())
+            coming = batches(source, stage.batch, first, self.settings.workers, processes.count())
             yield from itertools.islice(coming, (stage.steps - done) * times)
             done = 0
 
@@ -274,7 +266,7 @@ def train(
     if not finished:
         return None
     trained = training.result().eval()
-    if rank() == 0:
+    if processes.rank() == 0:
         trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
         panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
         draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
@@ -284,19 +276,19 @@ def train(
 def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool) -> dict[str, Any] | None:
     """The run's folder, made or opened by process 0, and its checkpoint, if there is one, for every process."""
     state = None
-    if rank() == 0:
+    if processes.rank() == 0:
         cells = Genotype(network.genotype.name, network.genotype.cells)  # not its provenance: that changes no weight
         variant = {"genotype": cells.to_json(), "network": plain(network.config)}
         of_all = replace(
             settings,
-            batch=settings.batch * processes(),
-            then=tuple(replace(stage, batch=stage.batch * processes()) for stage in settings.then),
+            batch=settings.batch * processes.count(),
+            then=tuple(replace(stage, batch=stage.batch * processes.count()) for stage in settings.then),
         )
         # torchrun starts the same command again after a process has died.
-        resume = resume or (restarted() and (folder / CONFIG).exists())
+        resume = resume or (processes.restarted() and (folder / CONFIG).exists())
         state = open_run(folder, {**plain(of_all), "variant": variant}, resume)
-    wait_for_all()
-    if rank() > 0 and (folder / CHECKPOINT).exists():
+    processes.wait_for_all()
+    if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
     return state
 
@@ -315,7 +307,7 @@ def _a_core_for_each_worker(workers: int) -> Iterator[None]:
     The quick start's training took 5.4 steps a second on two cores so, 4.3 with two threads beside the worker.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes_here() - workers)))
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes.count_here() - workers)))
     try:
         yield
     finally:

@@ -167,6 +167,20 @@ def test_bundled_photograph(here: Path) -> None:
     assert read_rgba("cat.png")[1].shape == read_image(files[0]).shape[:2]
 
 
+def test_torchrun_is_for_training_alone(
+    here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["info", "variant.yaml"]) == 2
+    error = (
+        "error: cheapmatting info: is the work of one process; leave out torchrun, which is for `cheapmatting train`\n"
+    )
+    assert capfd.readouterr().err == error
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main(["info", "variant.yaml"]) == 0
+
+
 def test_shipped_weights_are_the_default(here: Path) -> None:
     files = [str(example(name)) for name in ("chelsea.jpg", "chelsea_trimap.png")]
     assert main(["matte", *files, "-o", "default.png"]) == 0

@@ -15,7 +15,7 @@ from small import NETWORK, SIZE
 from test_network import edited
 from torch import nn
 
-from atldas.processes import mean_over_processes, processes, rank, with_shared_batch_norm
+from atldas import processes
 from atldas.runfolder import load_checkpoint, logged, read_log
 from cheapmatting.network import CheapMatting
 
@@ -126,9 +126,9 @@ def children(parent: int) -> list[int]:
 
 
 def test_one_process_needs_nothing() -> None:
-    assert (rank(), processes()) == (0, 1)
+    assert (processes.rank(), processes.count(), processes.count_here()) == (0, 1, 1)
     values = torch.arange(3.0)
-    assert mean_over_processes(values) is values
+    assert processes.mean(values) is values
 
 
 def test_shared_batch_norm_is_batch_norm_in_one_process() -> None:
@@ -136,5 +136,5 @@ def test_shared_batch_norm_is_batch_norm_in_one_process() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     x = torch.randn(2, 3, 5, 5)
     names, expected = list(network.state_dict()), network(x)
-    with_shared_batch_norm(network)
+    processes.share_batch_norm(network)
     assert list(network.state_dict()) == names and torch.equal(network(x), expected)
