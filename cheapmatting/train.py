@@ -204,13 +204,13 @@ class Training:
 
     def _stage(self) -> tuple[int, StageConfig, int]:
         """The number of the stage that the next step belongs to, the stage, and how many of its steps are done."""
-        stages = self.settings.stages
+        *before, last = self.settings.stages
         first = 0
-        for number, stage in enumerate(stages):
-            if self.step < first + stage.steps or number == len(stages) - 1:
+        for number, stage in enumerate(before):
+            if self.step < first + stage.steps:
                 return number, stage, self.step - first
             first += stage.steps
-        raise AssertionError("a training has stages")
+        return len(before), last, self.step - first
 
     def _source(self, number: int, stage: StageConfig) -> Source:
         return make_source(replace(self.settings.data, size=stage.size), self.settings.seed + number)
