@@ -3,17 +3,20 @@
 python benchmarks/train_speed.py                       # the published network, 256x256, batch 4
 python benchmarks/train_speed.py runs/quickstart/variant.yaml --size 128 --batch 8 --precision bfloat16
 python benchmarks/train_speed.py --forward 2048        # one forward pass over 2048x2048 instead
+python benchmarks/train_speed.py --unprepared          # as a program that leaves out atldas.machine.prepare()
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 
 from atldas.machine import prepare
 
-prepare()
+if "--unprepared" not in sys.argv:  # before torch comes in
+    prepare()
 
 import torch
 
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--forward", type=int, metavar="SIDE", help="time the forward pass at this side instead")
+    parser.add_argument("--unprepared", action="store_true", help="leave memory and threads as the system has them")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -65,7 +65,7 @@ def save_model(network: CheapMatting, path: str | Path, half: bool = False, **me
     if half:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, header)
+        temporary.write_bytes(safetensors.torch.save(tensors, header))  # save_file's is for its owner's eyes alone
 
 
 def weights_file(name: str | Path) -> Path:
