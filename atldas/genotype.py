@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -21,11 +20,13 @@ import yaml
 from annotated_types import Ge, MinLen
 
 from .atomic import write_text
-from .config import config, fill, parse_yaml, read_yaml, shown, suggestion
+from .config import config, fill, parse_yaml, shown, suggestion
 from .errors import UserError
 from .operations import OPERATIONS
+from .shipped import names_in, read_named
 
 SCHEMA = 1
+SHIPPED = resources.files("atldas") / "genotypes"
 
 
 class FrozenMapping(Mapping[str, Any]):
@@ -166,13 +167,8 @@ class Genotype:
         Raises:
             UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
         """
-        shipped = resources.files("atldas") / "genotypes" / f"{source}.yaml"
-        # A file of that name comes first; a folder of that name is no reason to miss what is shipped.
-        if str(source) in shipped_names() and not os.path.isfile(source):
-            return Genotype.parse(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
-        if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
-            raise UserError(f"{source}: no such file, nor a shipped genotype; shipped are {', '.join(shipped_names())}")
-        return Genotype._from_plain(read_yaml(source), str(source))
+        hint = f"a shipped genotype; shipped are {', '.join(shipped_names())}"
+        return Genotype._from_plain(*read_named(source, SHIPPED, hint))
 
     @staticmethod
     def parse(text: str, source: str) -> Genotype:
@@ -230,8 +226,7 @@ class Genotype:
 
 def shipped_names() -> list[str]:
     """The genotypes that `Genotype.load` finds by name."""
-    folder = resources.files("atldas") / "genotypes"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return names_in(SHIPPED)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +15,13 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
 from torch import nn
 
-from .config import config, fill, parse_yaml, read_yaml, shown, suggestion
+from .config import config, fill, shown, suggestion
 from .errors import UserError
 from .genotype import CellGenotype, Edge
 from .operations import OPERATIONS
+from .shipped import names_in, read_named
+
+SHIPPED = resources.files("atldas.search_spaces")
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,8 @@ class Space:
         Raises:
             UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
         """
-        shipped = resources.files("atldas.search_spaces") / f"{source}.yaml"
-        if str(source) in shipped_spaces() and not os.path.isfile(source):
-            return Space.from_plain(parse_yaml(shipped.read_text(encoding="utf-8"), f"{source}.yaml"), f"{source}.yaml")
-        if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
-            raise UserError(f"{source}: no such file, nor a shipped space; shipped are {', '.join(shipped_spaces())}")
-        return Space.from_plain(read_yaml(source), str(source))
+        hint = f"a shipped space; shipped are {', '.join(shipped_spaces())}"
+        return Space.from_plain(*read_named(source, SHIPPED, hint))
 
     @staticmethod
     def from_plain(data: dict[str, Any], source: str) -> Space:
@@ -112,8 +110,7 @@ class Space:
 
 def shipped_spaces() -> list[str]:
     """The spaces that `Space.load` finds by name."""
-    folder = resources.files("atldas.search_spaces")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return names_in(SHIPPED)
 
 
 def _count_or_all(value: Any) -> Any:

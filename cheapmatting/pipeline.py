@@ -13,11 +13,12 @@ import yaml
 from annotated_types import Ge
 
 from atldas.atomic import write_text
-from atldas.config import assign, config, fill, parse_yaml, read_yaml
+from atldas.config import assign, config, fill
 from atldas.errors import UserError
 from atldas.evaluate import Candidate
 from atldas.runfolder import CONFIG
 from atldas.search import Experiment, search
+from atldas.shipped import read_named
 
 from .data import DataConfig, make_source
 from .foreground import cut_out
@@ -69,13 +70,7 @@ def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
     Raises:
         UserError: no such file or name, or a fault in it.
     """
-    shipped = resources.files("cheapmatting.experiments") / f"{source}.yaml"
-    if not Path(source).is_file() and shipped.is_file():
-        data = parse_yaml(shipped.read_text(encoding="utf-8"), f"{source}.yaml")
-    elif Path(source).exists() or Path(source).suffix in (".yaml", ".yml"):
-        data = read_yaml(source)
-    else:
-        raise UserError(f"{source}: no such file, nor a shipped experiment such as quickstart")
+    data, _ = read_named(source, resources.files("cheapmatting.experiments"), "a shipped experiment such as quickstart")
     for assignment in assignments:
         assign(data, assignment)
     return fill(Pipeline, data, source)

@@ -1,0 +1,34 @@
+"""YAML files that ship with the packages and are found by their names from any directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import parse_yaml, read_yaml
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable  # from Python 3.11 on
+
+
+def names_in(folder: Traversable) -> list[str]:
+    """The names of the YAML files in a package's folder, without suffix."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict[str, Any], str]:
+    """The data of a YAML file, or of a shipped one by its name, and what to call it in errors.
+
+    A file of that name comes first; a folder of that name is no reason to miss what is shipped.
+
+    Raises:
+        UserError: no such file or name, where `hint` follows "no such file, nor"; or the file is no YAML.
+    """
+    if str(source) in names_in(folder) and not os.path.isfile(source):
+        name = f"{source}.yaml"
+        return parse_yaml((folder / name).read_text(encoding="utf-8"), name), name
+    if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
+        raise UserError(f"{source}: no such file, nor {hint}")
+    return read_yaml(source), str(source)
