@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import shlex
@@ -13,6 +14,13 @@ from pathlib import Path
 from atldas.errors import UserError, exit_status, require_one_process
 from atldas.machine import prepare
 
+# Verbs whose arguments and work are `add_arguments` and `run` of a module.
+MODULES = {
+    "evaluate": ("evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
+    "preview-data": ("preview", "a contact sheet of the pairs that a configuration makes"),
+    "compose1k": ("compose1k", "the Composition-1K test set from your own copy of its parts"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
@@ -21,10 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_run, _add_train, _add_matte, _add_info, _add_evaluate, _add_preview_data, _add_compose1k):
+    for add in (_add_run, _add_train, _add_matte, _add_info):
         add(verbs)
-    options = parser.parse_args(arguments)
-    options.command = shlex.join(["cheapmatting", *(arguments if arguments is not None else sys.argv[1:])])
+    words = list(arguments) if arguments is not None else sys.argv[1:]
+    for name, (module, what) in MODULES.items():
+        verb = verbs.add_parser(name, help=what)
+        if name in words[:1]:  # the others' modules import PyTorch, which takes a second
+            described = importlib.import_module(f".{module}", __package__)
+            described.add_arguments(verb)
+            verb.set_defaults(handler=described.run)
+    options = parser.parse_args(words)
+    options.command = shlex.join(["cheapmatting", *words])
     handler: Callable[[argparse.Namespace], int] = options.handler
 
     def work() -> int:
@@ -65,8 +80,7 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
     verb.add_argument(
         "--weights",
-        default="cheapmatting-light",
-        help="a model.safetensors of ours or a published checkpoint (default: %(default)s, which ships)",
+        help="a model.safetensors of ours or a published checkpoint (default: cheapmatting-light, which ships)",
     )
     verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
@@ -78,30 +92,6 @@ def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     verb.add_argument("variants", nargs="+", metavar="FILE|NAME", help="genotype files or shipped names")
     verb.add_argument("--size", default="1024", help="image side, or WIDTHxHEIGHT (default: 1024)")
     verb.set_defaults(handler=_info)
-
-
-def _add_evaluate(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from . import evaluate
-
-    verb = verbs.add_parser("evaluate", help="SAD, MSE, Grad and Conn on a folder of images with known alpha")
-    evaluate.add_arguments(verb)
-    verb.set_defaults(handler=evaluate.run)
-
-
-def _add_preview_data(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from . import preview
-
-    verb = verbs.add_parser("preview-data", help="a contact sheet of the pairs that a configuration makes")
-    preview.add_arguments(verb)
-    verb.set_defaults(handler=preview.run)
-
-
-def _add_compose1k(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from . import compose1k
-
-    verb = verbs.add_parser("compose1k", help="the Composition-1K test set from your own copy of its parts")
-    compose1k.add_arguments(verb)
-    verb.set_defaults(handler=compose1k.run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -149,10 +139,12 @@ def _train(options: argparse.Namespace) -> int:
 
 def _matte(options: argparse.Namespace) -> int:
     from .matte import Matter, matte_files
+    from .weights import DEFAULT
 
+    weights = DEFAULT if options.weights is None else options.weights
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
-    matte_files(Matter(options.weights, options.device), options.image, options.trimap, output, options.alpha)
+    matte_files(Matter(weights, options.device), options.image, options.trimap, output, options.alpha)
     print(output)
     return 0
 
