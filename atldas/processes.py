@@ -83,6 +83,11 @@ def mean(values: Tensor) -> Tensor:
     return total / count()
 
 
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Whether a flag is set in any of the processes."""
+    return bool(mean(torch.tensor(float(flag), device=device)) > 0) if _several() else flag
+
+
 class BatchNorm(nn.BatchNorm2d):
     """BatchNorm over the pixels of all processes, so that four batches of four train as one of sixteen does.
 

@@ -106,7 +106,7 @@ class Training:
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{figures['loss']:.4f}", refresh=False)
                 bar.update()
-                stop = bool(processes.mean(torch.tensor(float(interruption.requested), device=self.device)) > 0)
+                stop = processes.anywhere(interruption.requested, self.device)
                 if writes and (stop or self._due(settings.checkpoint_every)):
                     save_checkpoint(folder / CHECKPOINT, self.state_dict())
         finished = self.step == settings.all_steps
@@ -128,7 +128,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         for number, batch in enumerate(coming, 1):
             with self._gradients_averaged(number == len(coming)):
-                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                with self._autocast():
                     alpha = self.replica(batch.inputs)
                 loss, each = weighted_losses(alpha, batch, self.settings.losses)
                 self.scaler.scale(loss / len(coming)).backward()
@@ -153,7 +153,7 @@ class Training:
         if number not in self._calibrating:
             coming = batches(self._source(number, stage), stage.batch, processes.rank(), 0, processes.count())
             self._calibrating = {number: [batch.inputs for batch in itertools.islice(coming, CALIBRATING)]}
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self._autocast():
             update_bn(self._calibrating[number], self.averaged, self.device)
 
     def validate(self, held_out: list[Sample], folder: Path) -> float:
@@ -235,6 +235,9 @@ class Training:
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.all_steps
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _gradients_averaged(self, now: bool) -> AbstractContextManager[None]:
         """Whether the coming backward pass ends with the mean over all processes: once a step is enough."""
