@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 import torch
 
+from atldas.config import fill
 from cheapmatting.data import DataConfig, make_source
 from cheapmatting.network import CheapMatting, variant
+from cheapmatting.recipe import TrainConfig
 from cheapmatting.sample import Sample
 
 NETWORK: dict[str, Any] = {
@@ -37,3 +40,22 @@ def photograph(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.n
     trimap = rng.choice(np.array([0, 128, 255], np.uint8), (height, width))
     trimap[0, 0] = 128
     return image, trimap
+
+
+def training_settings(**changes: Any) -> TrainConfig:
+    """A training of seconds."""
+    plain: dict[str, Any] = {
+        "schema": 1, "steps": 8, "batch": 2, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
+        "optimizer": {"lr": 0.003, "warm_up": 2}, "ema": 0.5, "log_every": 1, "checkpoint_every": 3,
+        "precision": "float32",  # not auto, which is another thing on another machine
+        "validation": {"every": 4, "pairs": 2},
+    }  # fmt: skip
+    return fill(TrainConfig, {**plain, **changes}, "settings")
+
+
+def digests(state: dict[str, torch.Tensor]) -> dict[str, str]:
+    """A short stand-in for the bits of every tensor: pytest takes minutes to describe how long texts differ."""
+    return {
+        name: hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
+        for name, tensor in state.items()
+    }

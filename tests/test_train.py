@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small import NETWORK, SIZE, small_network
+from small import NETWORK, SIZE, digests, small_network
+from small import training_settings as settings
 from test_network import edited
 
-from atldas.config import fill
-from atldas.device import bfloat16_pays
 from atldas.errors import UserError
 from atldas.genotype import Genotype
 from atldas.runfolder import load_checkpoint, logged, read_log
@@ -28,39 +25,12 @@ from cheapmatting import train as train_module
 from cheapmatting.data import make_source
 from cheapmatting.losses import LOSSES
 from cheapmatting.network import CheapMatting
-from cheapmatting.recipe import OPTIMIZERS, TrainConfig
 from cheapmatting.sample import collate
-from cheapmatting.train import DivergedError, Training, train
+from cheapmatting.train import Training, train
 from cheapmatting.validation import network_sad
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Data workers take cores from the network's threads, and another number of threads sums in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def settings(**changes: Any) -> TrainConfig:
-    plain: dict[str, Any] = {
-        "schema": 1, "steps": 8, "batch": 2, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
-        "optimizer": {"lr": 0.003, "warm_up": 2}, "ema": 0.5, "log_every": 1, "checkpoint_every": 3,
-        "precision": "float32",  # not auto, which is another thing on another machine
-        "validation": {"every": 4, "pairs": 2},
-    }  # fmt: skip
-    return fill(TrainConfig, {**plain, **changes}, "settings")
-
-
-def digests(state: dict[str, torch.Tensor]) -> dict[str, str]:
-    """A short stand-in for the bits of every tensor: pytest takes minutes to describe how long texts differ."""
-    return {
-        name: hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
-        for name, tensor in state.items()
-    }
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tensors(network: CheapMatting) -> dict[str, str]:
@@ -252,23 +222,6 @@ def test_nothing_is_spoilt_by_a_loss_or_gradient_that_is_not_finite(
     assert torch.equal(kept["inputs"], wanted.inputs) and torch.equal(kept["alpha"], wanted.alpha)
 
 
-def test_accumulated_batches_have_the_mean_of_their_gradients() -> None:
-    recipe = settings(optimizer={"clip": 1e9})
-    made = make_source(recipe.data, 7)
-    halves = [collate([made[0], made[1]]), collate([made[2], made[3]])]
-    accumulated = Training(small_network(), recipe, CPU)
-    figures = accumulated.train_step(*halves)
-    gradients, losses = [], []
-    for half in halves:
-        alone = Training(small_network(), recipe, CPU)
-        losses.append(alone.train_step(half)["loss"])
-        gradients.append([parameter.grad for parameter in alone.network.parameters()])
-    assert figures["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
-    for parameter, first, second in zip(accumulated.network.parameters(), *gradients, strict=True):
-        assert parameter.grad is not None and first is not None and second is not None
-        torch.testing.assert_close(parameter.grad, (first + second) / 2, rtol=1e-3, atol=1e-6)
-
-
 def test_stages_follow_one_another_and_resume_inside_a_later_one(tmp_path: Path) -> None:
     recipe = settings(steps=2, batch=2, then=[{"steps": 3, "batch": 1, "size": 160}], accumulate=2, validation=None)
     assert recipe.all_steps == 5
@@ -319,78 +272,6 @@ def test_averaged_weights_are_the_moving_average_and_are_what_is_saved(tmp_path:
     assert not torch.equal(saved[name], state["network"][name])
 
 
-def test_averaged_weights_get_batch_norm_statistics_of_their_own() -> None:
-    recipe = settings(ema=0.9, optimizer={"lr": 0.05, "warm_up": 0})
-    training = Training(small_network(), recipe, CPU)
-    source = make_source(recipe.data, 0)
-    for step in range(6):
-        training.train_step(collate([source[2 * step], source[2 * step + 1]]))
-        training.step += 1
-    weights = digests(dict(training.averaged.module.named_parameters()))
-    training.calibrate()
-    network = training.result()
-    assert digests(dict(network.named_parameters())) == weights and training.averaged.module is network
-    statistics = [
-        (module.running_mean.clone(), module.running_var.clone())
-        for module in network.modules()
-        if isinstance(module, torch.nn.BatchNorm2d)
-    ]
-    # By hand: the means over the first 16 batches of 2 of what each layer's input is.
-    seen: list[list[torch.Tensor]] = [[] for _ in statistics]
-    layers = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    hooks = [
-        layer.register_forward_pre_hook(lambda module, inputs, found=found: found.append(inputs[0]))
-        for layer, found in zip(layers, seen, strict=True)
-    ]
-    network.train()
-    with torch.no_grad():
-        for number in range(16):
-            network(collate([source[2 * number], source[2 * number + 1]]).inputs)
-    for hook in hooks:
-        hook.remove()
-    for (mean, variance), found in zip(statistics, seen, strict=True):
-        torch.testing.assert_close(mean, torch.stack([x.mean((0, 2, 3)) for x in found]).mean(0), rtol=1e-4, atol=1e-5)
-        own = torch.stack([x.var((0, 2, 3)) for x in found]).mean(0)
-        torch.testing.assert_close(variance, own, rtol=1e-3, atol=1e-5)
-    raw = training.network.state_dict()
-    assert not torch.allclose(raw["stem_eighth.1.running_mean"], statistics[0][0], rtol=1e-3)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_moves_weights_and_decays_them(tmp_path: Path, name: str) -> None:
-    network = small_network()
-    training = Training(network, settings(optimizer={"name": name, "lr": 0.01, "warm_up": 0, "weight_decay": 0.1}), CPU)
-    before = {key: parameter.clone() for key, parameter in network.named_parameters()}
-    figures = training.train_step(collate([make_source(settings().data, 0)[0]]))
-    moved = [key for key, parameter in training.network.named_parameters() if not torch.equal(parameter, before[key])]
-    assert len(moved) > 0.9 * len(before)
-    assert figures["lr"] == 0.01 and figures["gradient_norm"] > 0
-    assert all(parameter.isfinite().all() for parameter in training.network.parameters())
-
-
-def test_gradients_are_clipped(tmp_path: Path) -> None:
-    network = small_network()
-    before = {key: parameter.clone() for key, parameter in network.named_parameters()}
-    recipe = {"name": "sgd", "lr": 1.0, "warm_up": 0, "weight_decay": 0.0, "clip": 1e-3}
-    training = Training(network, settings(optimizer=recipe), CPU)
-    figures = training.train_step(collate([make_source(settings().data, 0)[0]]))
-    moved = sum((p - before[key]).square().sum() for key, p in training.network.named_parameters()).sqrt()
-    assert figures["gradient_norm"] > 1e-3 and moved.item() == pytest.approx(1e-3, rel=0.01)
-
-
-def test_bfloat16_runs_and_stays_close(tmp_path: Path) -> None:
-    batch = collate([make_source(settings().data, 0)[0]])
-    figures = {}
-    for precision in ("float32", "bfloat16", "auto"):
-        training = Training(small_network(), settings(precision=precision), CPU)
-        figures[precision] = training.train_step(batch)
-        assert all(parameter.dtype == torch.float32 for parameter in training.network.parameters())
-    assert figures["auto"] == figures["bfloat16" if bfloat16_pays(CPU) else "float32"]
-    assert figures["bfloat16"]["loss"] != figures["float32"]["loss"]
-    assert figures["bfloat16"]["loss"] == pytest.approx(figures["float32"]["loss"], rel=0.05)
-    assert train(small_network(), settings(steps=2, precision="bfloat16"), tmp_path, CPU) is not None
-
-
 def test_float16_scales_the_loss_and_resumes_with_its_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     batch = collate([make_source(settings().data, 0)[0]])
     reference = Training(small_network(), settings(), CPU).train_step(batch)
@@ -411,26 +292,6 @@ def test_float16_scales_the_loss_and_resumes_with_its_scale(monkeypatch: pytest.
     assert whole["scaler"] == parts["scaler"] and whole["scaler"]["_growth_tracker"] == 8
 
 
-def test_an_overflow_in_float16_skips_the_step_and_halves_the_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    def steep(alpha: torch.Tensor, batch: Any) -> torch.Tensor:
-        error = (alpha - batch.alpha).abs().mean()
-        return error + (error - error.detach()).sqrt()  # its slope is infinite
-
-    monkeypatch.setitem(LOSSES, "steep", steep)
-    training = Training(small_network(), settings(precision="float16", losses={"steep": 1.0}), CPU)
-    before, scale = tensors(training.network), training.scaler.get_scale()
-    batch = collate([make_source(settings().data, 0)[0]])
-    training.train_step(batch)
-    weights = dict(training.network.named_parameters())
-    after = digests(training.network.state_dict())
-    assert all(after[name] == before[name] for name in weights)
-    assert training.scaler.get_scale() == scale / 2
-    with pytest.raises(DivergedError, match="gradient"):  # at scale 1 it is no overflow
-        for _ in range(20):
-            training.train_step(batch)
-    assert all(parameter.isfinite().all() for parameter in training.network.parameters())
-
-
 def test_a_short_run_with_nothing_to_log(tmp_path: Path) -> None:
     recipe = settings(steps=1, log_every=10, validation=None, ema=0.0)
     assert train(small_network(), recipe, tmp_path, CPU) is not None
@@ -444,27 +305,6 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
     for seed in (0, 1):
         train(small_network(), settings(steps=2, seed=seed), tmp_path / str(seed), CPU)
     assert read_log(tmp_path / "0")[0]["loss"] != read_log(tmp_path / "1")[0]["loss"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"optimizer": {"name": "adam"}}, 'optimizer.name: found "adam" (text), allowed is one of adamw, radam, sgd'),
-        ({"optimizer": {"lr": 0}}, "optimizer.lr: found 0 (an integer), allowed is greater than 0"),
-        ({"losses": {"l1": 1}}, "losses: found"),
-        ({"steps": 0}, "steps: found 0"),
-        ({"schema": 2}, "schema: found 2"),
-        ({"ema": 1.0}, "ema: found 1.0"),
-        ({"precision": "half"}, "precision: found"),
-        ({"validation": {"pairs": 0}}, "validation.pairs: found 0"),
-        ({"data": {"size": 16}}, "data.size: found 16"),
-        ({"workers": -1}, "workers: found -1"),
-    ],
-)
-def test_faulty_settings(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as error:
-        settings(**changes)
-    assert str(error.value).startswith(f"settings: {message}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT between processes")
