@@ -21,7 +21,19 @@ from atldas.config import config
 from .backgrounds import camouflaged
 from .camera import CameraConfig, photographed
 from .drawn_trimap import TrimapConfig
-from .geometry import Chance, GeometryConfig, Range, check_range, random_interpolation, random_turn, seen, view
+from .geometry import (
+    Chance,
+    GeometryConfig,
+    Range,
+    check_range,
+    edge_pixel,
+    middle_near,
+    random_interpolation,
+    random_turn,
+    reach,
+    seen,
+    view,
+)
 from .sample import Sample
 from .textures import Rng
 from .trimap import Floats
@@ -143,11 +155,19 @@ def combined(top: tuple[Floats, Floats], bottom: tuple[Floats, Floats]) -> tuple
     return colours2 + share[..., None] * (colours1 - colours2), alpha
 
 
-def turned(colours: Floats, alpha: Floats, rng: Rng, geometry: GeometryConfig) -> tuple[Floats, Floats]:
-    """A foreground that fills its picture turned and zoomed about its middle; the picture is mirrored where it ends."""
-    size = alpha.shape[0]
+def turned(colours: Floats, alpha: Floats, size: int, rng: Rng, geometry: GeometryConfig) -> tuple[Floats, Floats]:
+    """A foreground that fills its picture, turned and zoomed: colours [size, size, 3] and alpha [size, size].
+
+    About its middle, or, if it is larger than `size`, about a pixel at which alpha changes; mirrored where it ends.
+    """
+    side = alpha.shape[0]
     turn, zoom = random_turn(rng, geometry)
-    matrix = view(turn, 1 / zoom, ((size - 1) / 2, (size - 1) / 2), size)
+    middle = ((side - 1) / 2, (side - 1) / 2)
+    if side > size:
+        row, column = edge_pixel(np.asarray(alpha * 255, np.uint8), rng)
+        width, height = reach(turn, 1 / zoom, size)
+        middle = (middle_near(column, width, side, rng), middle_near(row, height, side, rng))
+    matrix = view(turn, 1 / zoom, middle, size)
     planes = np.concatenate([colours, alpha[..., None]], axis=2)
     planes = np.clip(seen(planes, matrix, size, random_interpolation(rng), cv2.BORDER_REFLECT_101), 0, 1)
     return np.ascontiguousarray(planes[..., :3]), np.ascontiguousarray(planes[..., 3])

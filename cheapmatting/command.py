@@ -118,15 +118,16 @@ def _train(options: argparse.Namespace) -> int:
     from .network import CheapMatting, variant
     from .recipe import TrainConfig
     from .train import train
+    from .weights import take_weights
 
     settings = read_config(TrainConfig, options.config, options.set)
     torch.manual_seed(settings.seed)
     network = variant(options.variant)
     if options.start:
-        start = CheapMatting.load(options.start)
-        if (start.genotype.cells, start.config) != (network.genotype.cells, network.config):
-            raise UserError(f"--from {options.start}: holds another network than {options.variant}")
-        network = start
+        try:
+            take_weights(network, CheapMatting.load(options.start))
+        except ValueError:
+            raise UserError(f"--from {options.start}: holds another network than {options.variant}") from None
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"
     with processes.joined(choose(options.device)) as device:
         trained, first = train(network, settings, folder, device, options.resume), processes.rank() == 0

@@ -16,7 +16,18 @@ import numpy as np
 
 from atldas.errors import UserError
 
-from .geometry import GeometryConfig, moved, random_interpolation, random_turn, reach, seen, seen_part, view
+from .geometry import (
+    GeometryConfig,
+    edge_pixel,
+    middle_near,
+    moved,
+    random_interpolation,
+    random_turn,
+    reach,
+    seen,
+    seen_part,
+    view,
+)
 from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
 from .images import Bytes, decode, read_image, read_rgba
@@ -193,16 +204,10 @@ def turned_cutout(rgba: Bytes, size: int, rng: Rng, settings: GeometryConfig) ->
 
 
 def _centre(at: int, half: float, length: int, cut: tuple[bool, bool], rng: Rng) -> float:
-    """Where on an axis of `length` the middle of a view lies that reaches `half` to both sides and holds pixel `at`.
-
-    Inside the picture if the view fits; else so that the whole picture is in it (see `_crop_start`).
-    """
-    first, last = half - 0.5, length - 0.5 - half  # the middles of the views that begin and end with the picture
-    if first <= last:
-        return float(np.clip(at + rng.uniform(-0.5, 0.5) * half, first, last))
-    if cut[0] != cut[1]:
-        return first if cut[0] else last
-    return float(rng.uniform(last, first))
+    """`middle_near`, but a subject that the frame cut off at one end stays at that end (see `_crop_start`)."""
+    if 2 * half > length and cut[0] != cut[1]:
+        return half - 0.5 if cut[0] else length - 0.5 - half
+    return middle_near(at, half, length, rng)
 
 
 def cropped_cutout(rgba: Bytes, size: int, rng: Rng) -> Floats:
@@ -235,13 +240,6 @@ def premultiplied(rgba: Bytes) -> Floats:
     layer *= alpha  # all four channels: faster than three of four, which do not lie side by side
     layer[..., 3:] = alpha
     return layer
-
-
-def edge_pixel(alpha: Bytes, rng: Rng) -> tuple[int, int]:
-    """The row and column of a random pixel of uint8 [H, W] at which alpha changes."""
-    changing = np.flatnonzero(cv2.morphologyEx(alpha, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
-    row, column = divmod(int(changing[rng.integers(changing.size)]), alpha.shape[1])
-    return row, column
 
 
 def cut_ends(alpha: Bytes) -> tuple[tuple[bool, bool], tuple[bool, bool]]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, MinLen
+from pydantic import AfterValidator
 from torch.utils.data import DataLoader, Dataset
 
 from atldas.config import config
@@ -20,11 +21,17 @@ from .augment import AugmentConfig
 from .backgrounds import Background, procedural_background
 from .composed import ComposedSource
 from .cutouts import Cutouts, cutout_folder, pair_folder
-from .foregrounds import Foreground
+from .foregrounds import FOREGROUNDS, Foreground
 from .image_cache import ImageCache
 from .photos import PhotoBackgrounds
 from .sample import Batch, Sample, collate
 from .sources import WIDTHS, LayeredSource, ProceduralForegrounds, Source
+
+
+def _foreground_name(name: str) -> str:
+    if name not in FOREGROUNDS:
+        raise ValueError(f"one of {', '.join(FOREGROUNDS)}")
+    return name
 
 
 @config
@@ -35,6 +42,8 @@ class SourceConfig:
         kind: `synthetic` (procedural foregrounds), `cutouts` (RGBA images), `pairs` (colour images and alpha images) or
             `composed` (ready composites or photographs with their alpha).
         weight: how often it is drawn from, relative to the other sources.
+        kinds: what `synthetic` draws, names from `FOREGROUNDS`, each equally often, and twice as often if named twice;
+            by default each once.
         foregrounds: the folder of `cutouts`, or of the colour images of `pairs`.
         alphas: the folder of the alpha images of `pairs` and `composed`, matched by name.
         images: the folder of the images of `composed`.
@@ -49,6 +58,7 @@ class SourceConfig:
 
     kind: Literal["synthetic", "cutouts", "pairs", "composed"] = "synthetic"
     weight: Annotated[float, Gt(0)] = 1.0
+    kinds: Annotated[tuple[Annotated[str, AfterValidator(_foreground_name)], ...], MinLen(1)] | None = None
     foregrounds: str | None = None
     alphas: str | None = None
     images: str | None = None
@@ -73,12 +83,12 @@ class SourceConfig:
 ON_PHOTOS = ("backgrounds", "backgrounds_only", "backgrounds_without")
 # For each kind: the keys that it needs, and those that it may have.
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "synthetic": ((), ON_PHOTOS),
+    "synthetic": ((), ("kinds", *ON_PHOTOS)),
     "cutouts": (("foregrounds",), ("only", "without", *ON_PHOTOS)),
     "pairs": (("foregrounds", "alphas"), ("only", "without", *ON_PHOTOS)),
     "composed": (("images", "alphas"), ("trimaps", "only", "without")),
 }
-ALL_KEYS = ("foregrounds", "alphas", "images", "trimaps", "only", "without", *ON_PHOTOS)
+ALL_KEYS = ("kinds", "foregrounds", "alphas", "images", "trimaps", "only", "without", *ON_PHOTOS)
 
 
 @config
@@ -142,7 +152,7 @@ def _make_one(one: SourceConfig, settings: DataConfig, seed: int, cache: ImageCa
 def _foreground(one: SourceConfig, settings: DataConfig, cache: ImageCache) -> Foreground:
     geometry = settings.augment.geometry if settings.augment else None
     if one.foregrounds is None:
-        return ProceduralForegrounds(geometry=geometry)
+        return ProceduralForegrounds(one.kinds or tuple(FOREGROUNDS), geometry)
     if one.alphas is None:
         return Cutouts(cutout_folder(one.foregrounds, one.only, one.without, cache), geometry)
     return Cutouts(pair_folder(one.foregrounds, one.alphas, one.only, one.without, cache), geometry)

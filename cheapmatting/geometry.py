@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from atldas.config import config
 
+from .images import Bytes
 from .textures import Rng
 from .trimap import Floats
 
@@ -36,6 +37,8 @@ class GeometryConfig:
             and a zoom within `zoom`, together.
         crop_scales: a crop is as wide as the pairs times one of these, and is resized.
         whole: chance of seeing the whole cut-out instead.
+        close_up: chance that a drawn foreground is drawn up to `closest` times as large, and cropped around a pixel at
+            which alpha changes: strands a pixel wide and wider, as photographs have them.
     """
 
     mirror: Chance = 0.5
@@ -46,6 +49,8 @@ class GeometryConfig:
     zoom: Annotated[Range, "low, high"] = (0.8, 1.25)
     crop_scales: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (1.0, 1.25, 1.5, 2.0)
     whole: Chance = 0.25
+    close_up: Chance = 0.0
+    closest: Annotated[float, Ge(1), Le(8)] = 3.0
 
     def __post_init__(self) -> None:
         check_range(self.zoom, 0.1, 10)
@@ -85,6 +90,24 @@ def view(turn: Matrix, scale: float, centre: tuple[float, float], size: int) -> 
     linear = turn * scale
     middle = np.full(2, (size - 1) / 2)
     return np.column_stack([linear, np.array(centre) - linear @ middle])
+
+
+def edge_pixel(alpha: Bytes, rng: Rng) -> tuple[int, int]:
+    """The row and column of a random pixel of uint8 [H, W] at which alpha changes."""
+    changing = np.flatnonzero(cv2.morphologyEx(alpha, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+    row, column = divmod(int(changing[rng.integers(changing.size)]), alpha.shape[1])
+    return row, column
+
+
+def middle_near(at: int, half: float, length: int, rng: Rng) -> float:
+    """Where on an axis of `length` the middle of a view lies that reaches `half` to both sides and holds pixel `at`.
+
+    The view ends inside the picture if it fits in there; else its middle is anywhere that leaves the picture whole.
+    """
+    first, last = half - 0.5, length - 0.5 - half  # the middles of the views that begin and end with the picture
+    if first <= last:
+        return float(np.clip(at + rng.uniform(-0.5, 0.5) * half, first, last))
+    return float(rng.uniform(last, first))
 
 
 def reach(turn: Matrix, scale: float, size: int) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from atldas.config import config, fill
 from atldas.errors import UserError
 from atldas.genotype import Genotype
 
+from .hints import HINTS, hints
 from .padding import crop, pad
 
 Width = Annotated[int, Ge(1)]
@@ -45,6 +46,7 @@ class NetworkConfig:
         pyramid: channels that the pyramid passes on.
         decoder: channels at scales 1/16, 1/8, 1/4, 1/2; `decoder_mid`: the middles of their residual blocks.
         head: channels of the two full-resolution 3x3 convolutions.
+        hints: whether the stem and the head are also told what the known pixels tell of the others (see hints.py).
     """
 
     width: EvenWidth = 48
@@ -58,6 +60,7 @@ class NetworkConfig:
     decoder: tuple[Width, Width, Width, Width] = (128, 128, 64, 32)
     decoder_mid: tuple[MidWidth, MidWidth, MidWidth, MidWidth] = (64, 64, 32, 24)
     head: tuple[Width, Width] = (24, 16)
+    hints: bool = False
 
     def __post_init__(self) -> None:
         first, second = self.reductions
@@ -131,8 +134,9 @@ class CheapMatting(nn.Module):
         super().__init__()
         self.genotype = genotype
         self.config = c = config or NetworkConfig.of(genotype)
+        inputs = 6 + HINTS * c.hints
         self.stem_half = nn.Sequential(
-            nn.Conv2d(6, c.stem, 3, stride=2, padding=1), nn.PReLU(c.stem),
+            nn.Conv2d(inputs, c.stem, 3, stride=2, padding=1), nn.PReLU(c.stem),
             nn.Conv2d(c.stem, c.stem, 3, padding=1), nn.PReLU(c.stem),
         )  # fmt: skip
         self.stem_quarter = nn.Sequential(
@@ -155,7 +159,7 @@ class CheapMatting(nn.Module):
             for i, s, out, mid in zip(incoming, skips, c.decoder, c.decoder_mid, strict=True)
         )
         self.head = nn.Sequential(
-            nn.Conv2d(c.decoder[3] + 6, c.head[0], 3, padding=1), nn.PReLU(c.head[0]),
+            nn.Conv2d(c.decoder[3] + inputs, c.head[0], 3, padding=1), nn.PReLU(c.head[0]),
             nn.Conv2d(c.head[0], c.head[1], 3, padding=1), nn.PReLU(c.head[1]),
             nn.Conv2d(c.head[1], 1, 1),
         )  # fmt: skip
@@ -163,6 +167,8 @@ class CheapMatting(nn.Module):
     def forward(self, image_and_trimap: Tensor) -> Tensor:
         """[N, 6, H, W], any size from 1x1 up, to alpha [N, 1, H, W] in 0..1."""
         x, box = pad(image_and_trimap)  # H and W are multiples of 32 from here on
+        if self.config.hints:
+            x = torch.cat([x, hints(x)], dim=1)
         half = self.stem_half(x)
         quarter = self.stem_quarter(half)
         before, state = quarter, self.stem_eighth(quarter)

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator
 
 from atldas.config import config
+from atldas.muon import Muon
 
 from .data import DataConfig
 from .losses import Weights
@@ -23,6 +24,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, weight_decay: torch.optim.AdamW(
         parameters, lr, weight_decay=weight_decay, fused=True
     ),
+    "muon": lambda parameters, lr, weight_decay: Muon(parameters, lr, weight_decay),
     "radam": lambda parameters, lr, weight_decay: torch.optim.RAdam(
         parameters, lr, weight_decay=weight_decay, decoupled_weight_decay=True
     ),

@@ -153,8 +153,13 @@ class ProceduralForegrounds:
 
     def __call__(self, size: int, rng: Rng) -> tuple[Floats, Floats]:
         """Colours float32 RGB [size, size, 3] and alpha float32 [size, size], in 0..1."""
-        colours, alpha = FOREGROUNDS[self.kinds[rng.integers(len(self.kinds))]](size, rng)
-        return (colours, alpha) if self.geometry is None else turned(colours, alpha, rng, self.geometry)
+        draw = FOREGROUNDS[self.kinds[rng.integers(len(self.kinds))]]
+        if self.geometry is None:
+            return draw(size, rng)
+        side = size
+        if self.geometry.close_up and rng.random() < self.geometry.close_up:
+            side = round(size * float(np.exp(rng.uniform(0, np.log(self.geometry.closest)))))
+        return turned(*draw(side, rng), size, rng, self.geometry)
 
 
 def background_from(backgrounds: str | Path | Background | None) -> Background:

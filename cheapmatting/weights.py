@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from atldas.atomic import atomic_path
 from atldas.config import fill, plain
@@ -87,6 +89,25 @@ def load_model(path: str | Path) -> CheapMatting:
     except OSError as error:
         raise UserError(f"{path}: weights cannot be read ({error.strerror})") from error
     return _load_own(path) if start[8:] == b"{" else load_published(path)  # safetensors: a length, then JSON
+
+
+def take_weights(network: CheapMatting, start: CheapMatting) -> None:
+    """Give `network` the weights of `start`: the same network, or one without the hints that `network` has.
+
+    Weights for hints that `start` did not have are 0: the answers are the same at first.
+
+    Raises:
+        ValueError: another network.
+    """
+    same = start.config in (network.config, replace(network.config, hints=False))
+    if not same or start.genotype.cells != network.genotype.cells:
+        raise ValueError("the networks differ in more than hints")
+    taken = start.state_dict()
+    for name, tensor in network.state_dict().items():
+        if taken[name].shape != tensor.shape:  # [out, in, 3, 3], hints being the last inputs
+            more = tensor.shape[1] - taken[name].shape[1]
+            taken[name] = F.pad(taken[name], (0, 0, 0, 0, 0, more))
+    network.load_state_dict(taken)
 
 
 def _load_own(path: Path) -> CheapMatting:

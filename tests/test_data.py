@@ -12,6 +12,7 @@ from atldas.config import fill, plain
 from atldas.errors import UserError
 from cheapmatting.composed import ComposedSource
 from cheapmatting.data import DataConfig, MixedSource, Pool, SourceConfig, batches, make_source
+from cheapmatting.foregrounds import FOREGROUNDS
 from cheapmatting.images import write_image
 from cheapmatting.sample import Batch
 from cheapmatting.sources import FolderSource, LayeredSource, SyntheticSource
@@ -124,11 +125,20 @@ def test_kinds_become_their_sources(mix):
     assert {path.name for path in source.sources[0].foreground.folder.skipped} == {"broken.png"}
 
 
+def test_drawn_kinds_are_as_frequent_as_they_are_named():
+    drawn = make_source(fill(DataConfig, {"size": 48, "sources": [{"kinds": ["net", "smoke", "net"]}]}, "x"), 0)
+    assert drawn.foreground.kinds == ("net", "smoke", "net")
+    assert make_source(fill(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"kind": "cutouts"}, "for kind cutouts: foregrounds needed, only, without, backgrounds, .* possible"),
-        ({"foregrounds": "x"}, "for kind synthetic: nothing needed, backgrounds"),
+        ({"foregrounds": "x"}, "for kind synthetic: nothing needed, kinds, backgrounds"),
+        ({"kinds": ["hair", "hairs"]}, "sources.0..kinds.1.: found .?hairs.*one of hair, fur"),
+        ({"kinds": []}, "sources.0..kinds: found"),
+        ({"kind": "cutouts", "foregrounds": "x", "kinds": ["hair"]}, "for kind cutouts: foregrounds needed"),
         ({"kind": "pairs", "foregrounds": "x"}, "for kind pairs: foregrounds and alphas needed"),
         ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, "trimaps, only, without possible"),
         ({"kind": "cutouts", "foregrounds": "x", "backgrounds_only": "y"}, "beside a folder of backgrounds alone"),

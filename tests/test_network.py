@@ -48,6 +48,7 @@ def edited(folder: Path, network: str, name: str = "mine") -> Path:
         ("pooling_windows: []", "network.pooling_windows", "[]", "at least 1 item"),
         ("pooling_windows: [5, 1]", "network.pooling_windows[1]", "1", "greater than or equal to 2"),
         ("head: 16", "network.head", "16", "a list"),
+        ("hints: 1", "network.hints", "1", "a valid boolean"),
     ],
 )
 def test_a_fault_in_the_network_section_is_one_line_with_file_key_found_and_allowed(

@@ -17,7 +17,7 @@ from cheapmatting.image_folder import image_files
 from cheapmatting.images import decode, write_image
 from cheapmatting.photos import PhotoBackgrounds
 from cheapmatting.sample import Sample, collate
-from cheapmatting.sources import FolderSource, LayeredSource, SyntheticSource
+from cheapmatting.sources import FolderSource, LayeredSource, ProceduralForegrounds, SyntheticSource
 from cheapmatting.trimap import make_trimap
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -66,6 +66,35 @@ def test_synthetic_kinds_can_be_chosen():
     np.testing.assert_array_equal(source[7].alpha, expected(48, rng)[1])
     with pytest.raises(UserError, match="unknown foregrounds hairs; allowed: hair, fur"):
         SyntheticSource(48, 0, kinds=["hair", "hairs"])
+
+
+def test_close_ups_are_drawn_larger_and_show_where_alpha_changes(monkeypatch):
+    """A line four pixels wide in a large picture is as wide in its close-up, and not at its edge."""
+    sides = []
+
+    def line(size, rng):
+        sides.append(size)
+        alpha = np.zeros((size, size), np.float32)
+        alpha[:, size // 3 : size // 3 + 4] = 1
+        return np.zeros((size, size, 3), np.float32), alpha
+
+    monkeypatch.setitem(FOREGROUNDS, "line", line)
+    upright = GeometryConfig(affine=0.0, mirror=0.0, upside_down=0.0, close_up=1.0, closest=4.0)
+    draw = ProceduralForegrounds(["line"], upright)
+    for seed in range(40):
+        colours, alpha = draw(64, np.random.default_rng(seed))
+        assert colours.shape == (64, 64, 3) and alpha.shape == (64, 64)
+        np.testing.assert_allclose(alpha.sum(axis=1), 4, atol=0.5)  # cubic kernels overshoot
+        if sides[-1] > 100:
+            assert 10 <= alpha[0].argmax() <= 54
+    assert min(sides) < 80 and max(sides) > 200 and min(sides) >= 64 and max(sides) <= 256
+
+
+@pytest.mark.parametrize("kind", FOREGROUNDS)
+def test_every_kind_has_close_ups_with_something_to_learn(kind):
+    draw = ProceduralForegrounds([kind], GeometryConfig(close_up=1.0))
+    shown = [draw(64, np.random.default_rng(seed))[1] for seed in range(6)]
+    assert sum(float(alpha.max() - alpha.min()) > 0.2 for alpha in shown) >= 4
 
 
 @pytest.mark.parametrize("augment", [None, AugmentConfig(real_world=True)])
