@@ -23,29 +23,28 @@ def hints(image_and_trimap: Tensor) -> Tensor:
     noise), the projection that sampling-based matting starts from (Chuang et al., CVPR 2001, equation 10), and the mean
     over the channels of |I - alpha F - (1 - alpha) B|.
     """
-    with torch.autocast(image_and_trimap.device.type, enabled=False):
-        # In planes: the kernels for channels_last are slow on so few channels.
-        image, background, _, foreground = image_and_trimap.float().contiguous().split((3, 1, 1, 1), dim=1)
-        # What is spread is smooth: half the size will do, in a quarter of the time.
-        fore, back = (spread(*_halved(image, known)) for known in (foreground, background))
-        near, far = F.interpolate(torch.cat([fore, back], dim=1), size=image.shape[2:], mode="bilinear").split(3, dim=1)
-        line = near - far
-        alpha = ((image - far) * line).sum(1, keepdim=True) / (line.square().sum(1, keepdim=True) + NOISE)
-        alpha = alpha.clamp(0, 1)
-        off = (image - far - alpha * line).abs().mean(1, keepdim=True)
-        return torch.cat([alpha, off], dim=1)
+    # In planes: the kernels for channels_last are slow on so few channels.
+    image, background, _, foreground = image_and_trimap.float().contiguous().split((3, 1, 1, 1), dim=1)
+    # What is spread is smooth: half the size will do, in a quarter of the time.
+    fore, back = (spread(*_halved(image, known)) for known in (foreground, background))
+    near, far = F.interpolate(torch.cat([fore, back], dim=1), size=image.shape[2:], mode="bilinear").split(3, dim=1)
+    line = near - far
+    alpha = ((image - far) * line).sum(1, keepdim=True) / (line.square().sum(1, keepdim=True) + NOISE)
+    alpha = alpha.clamp(0, 1)
+    off = (image - far - alpha * line).abs().mean(1, keepdim=True)
+    return torch.cat([alpha, off], dim=1)
 
 
-def spread(total: Tensor, share: Tensor) -> Tensor:
+def spread(colours: Tensor, known: Tensor) -> Tensor:
     """Colours [N, 3, H, W] of the known pixels nearby, 0 where nothing is known at all.
 
     Averaged down a pyramid and filled in on the way up (the pull-push of Gortler et al., SIGGRAPH 1996).
 
     Args:
-        total: sums of known colours [N, 3, H, W], per pixel of a level.
-        share: how much of the pixel is known [N, 1, H, W], in 0..1.
+        colours: [N, 3, H, W], multiplied by `known`.
+        known: how much of each pixel is known [N, 1, H, W], in 0..1.
     """
-    levels = [torch.cat([total, share], dim=1)]
+    levels = [torch.cat([colours, known], dim=1)]
     while max(levels[-1].shape[2:]) > 1:
         levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True))
     total, share = levels.pop().split((3, 1), dim=1)  # [N, 3, 1, 1], [N, 1, 1, 1]

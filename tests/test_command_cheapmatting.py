@@ -215,6 +215,16 @@ def test_train_and_go_on_from_its_weights(here: Path, capfd: pytest.CaptureFixtu
     assert main(["train", "variant.yaml", "--config", "train.yaml", "--device", "cpu", "--resume"]) == 0
 
 
+def test_weights_without_hints_begin_a_variant_with_hints(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    edited(Path("."), str({**NETWORK, "hints": True}), "told")
+    words = "train told.yaml --config train.yaml --from model.safetensors --set optimizer.lr=1.0e-12 --out on"
+    assert main([*words.split(), "--device", "cpu"]) == 0
+    start, told = CheapMatting.load("model.safetensors"), CheapMatting.load("on/model.safetensors")
+    taken = told.stem_half[0].weight
+    torch.testing.assert_close(taken[:, :6], start.stem_half[0].weight, rtol=0, atol=1e-6)
+    assert taken.shape[1] == 8 and taken[:, 6:].abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("arguments", ["", "matt", "matte photo.png", "train variant.yaml", "info", "run --what"])
 def test_wrong_words_are_argparses(arguments: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
