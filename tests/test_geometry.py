@@ -60,9 +60,7 @@ def test_colours_and_alpha_move_together():
         np.testing.assert_allclose(straight_red, layer[..., 3][solid], atol=0.08)
     grey_colours = np.repeat(soft_disc()[..., None], 3, axis=2)
     for seed in range(10):
-        colours, turned_alpha = turned(
-            grey_colours, soft_disc(), SIZE, np.random.default_rng(seed), GeometryConfig()
-        )
+        colours, turned_alpha = turned(grey_colours, soft_disc(), SIZE, np.random.default_rng(seed), GeometryConfig())
         np.testing.assert_allclose(colours[..., 0], turned_alpha, atol=1e-6)
 
 
