@@ -168,7 +168,7 @@ class CheapMatting(nn.Module):
         """[N, 6, H, W], any size from 1x1 up, to alpha [N, 1, H, W] in 0..1."""
         x, box = pad(image_and_trimap)  # H and W are multiples of 32 from here on
         if self.config.hints:
-            x = torch.cat([x, hints(x)], dim=1)
+            x = torch.cat([x, hints(x)], dim=1)  # [N, 8, H, W]
         half = self.stem_half(x)
         quarter = self.stem_quarter(half)
         before, state = quarter, self.stem_eighth(quarter)

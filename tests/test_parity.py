@@ -12,8 +12,8 @@ import torch
 from atldas.cost import cost, macs_by_part, parameters
 from atldas.errors import UserError
 from atldas.genotype import Genotype
-from cheapmatting.network import CheapMatting
-from cheapmatting.weights import UNUSED_PARAMETERS, load_model, rename_published
+from cheapmatting.network import CheapMatting, variant
+from cheapmatting.weights import UNUSED_PARAMETERS, load_model, rename_published, take_weights
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 needs_fixture = pytest.mark.skipif(not PARITY.is_dir(), reason=f"the published network's fixture {PARITY} is absent")
@@ -105,6 +105,15 @@ def test_features_equal_the_published_network(network: CheapMatting) -> None:
     assert set(seen) == {key for key in expected.files if key.startswith("feature_")}
     for key, value in seen.items():
         assert np.abs(value.squeeze() - expected[key].squeeze()).max() < 1e-4, key
+
+
+@needs_fixture
+def test_a_variant_with_hints_begins_with_a_published_checkpoints_answers(network: CheapMatting) -> None:
+    told = variant("cheapmatting", hints=True).eval()
+    take_weights(told, network)
+    x = fixture_input(96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(told(x), network(x), rtol=0, atol=1e-5)
 
 
 @needs_fixture
