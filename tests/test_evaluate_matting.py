@@ -5,12 +5,14 @@ import csv
 import importlib.util
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from small import photograph, small_network
 
@@ -343,14 +345,16 @@ def test_errors_are_red_and_blue():
 
 
 @pytest.fixture(scope="module")
-def peers() -> ModuleType:
+def peers() -> Iterator[ModuleType]:
+    threads = torch.get_num_threads()
     pytest.importorskip("pymatting", reason="PyMatting is not installed (pip install -e '.[peers]')")
     path = Path(__file__).parents[1] / "benchmarks" / "peers.py"
     spec = importlib.util.spec_from_file_location("peers", path)
     assert spec is not None and spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
-    return loaded
+    yield loaded
+    torch.set_num_threads(threads)  # PyMatting's Numba sets OpenMP's number of threads for everybody
 
 
 def test_closed_form_solves_an_easy_pair_and_is_kept(peers, tmp_path):
