@@ -93,7 +93,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def _is_matrix(parameter: Tensor) -> bool:
-    return parameter.ndim >= 2 and min(parameter.shape[0], parameter[0].numel()) > 1 and parameter.shape[1] > 1
+    return parameter.ndim >= 2 and min(parameter.shape[:2]) > 1  # a depthwise convolution has one input
 
 
 def _by_shape(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:

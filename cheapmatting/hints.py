@@ -26,7 +26,10 @@ def hints(image_and_trimap: Tensor) -> Tensor:
     # In planes: the kernels for channels_last are slow on so few channels.
     image, background, _, foreground = image_and_trimap.float().contiguous().split((3, 1, 1, 1), dim=1)
     # What is spread is smooth: half the size will do, in a quarter of the time.
-    fore, back = (spread(*_halved(image, known)) for known in (foreground, background))
+    halved = (
+        F.avg_pool2d(torch.cat([image * known, known], dim=1), 2, ceil_mode=True) for known in (foreground, background)
+    )
+    fore, back = map(spread, halved)
     near, far = F.interpolate(torch.cat([fore, back], dim=1), size=image.shape[2:], mode="bilinear").split(3, dim=1)
     line = near - far
     alpha = ((image - far) * line).sum(1, keepdim=True) / (line.square().sum(1, keepdim=True) + NOISE)
@@ -35,16 +38,15 @@ def hints(image_and_trimap: Tensor) -> Tensor:
     return torch.cat([alpha, off], dim=1)
 
 
-def spread(colours: Tensor, known: Tensor) -> Tensor:
+def spread(known: Tensor) -> Tensor:
     """Colours [N, 3, H, W] of the known pixels nearby, 0 where nothing is known at all.
 
     Averaged down a pyramid and filled in on the way up (the pull-push of Gortler et al., SIGGRAPH 1996).
 
     Args:
-        colours: [N, 3, H, W], multiplied by `known`.
-        known: how much of each pixel is known [N, 1, H, W], in 0..1.
+        known: [N, 4, H, W]: how much of each pixel is known, in 0..1, after the colours multiplied by it.
     """
-    levels = [torch.cat([colours, known], dim=1)]
+    levels = [known]
     while max(levels[-1].shape[2:]) > 1:
         levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True))
     total, share = levels.pop().split((3, 1), dim=1)  # [N, 3, 1, 1], [N, 1, 1, 1]
@@ -56,7 +58,3 @@ def spread(colours: Tensor, known: Tensor) -> Tensor:
         coarse = F.interpolate(filled, size=level.shape[2:], mode="bilinear")
         filled = total * (trust / share.clamp_min(1e-12)) + (1 - trust) * coarse
     return filled
-
-
-def _halved(image: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    return F.avg_pool2d(image * known, 2, ceil_mode=True), F.avg_pool2d(known, 2, ceil_mode=True)

@@ -24,7 +24,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, weight_decay: torch.optim.AdamW(
         parameters, lr, weight_decay=weight_decay, fused=True
     ),
-    "muon": lambda parameters, lr, weight_decay: Muon(parameters, lr, weight_decay),
+    "muon": Muon,
     "radam": lambda parameters, lr, weight_decay: torch.optim.RAdam(
         parameters, lr, weight_decay=weight_decay, decoupled_weight_decay=True
     ),

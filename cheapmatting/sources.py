@@ -157,6 +157,7 @@ class ProceduralForegrounds:
         if self.geometry is None:
             return draw(size, rng)
         side = size
+        # No number is drawn where there are none: recipes without close-ups keep their pairs.
         if self.geometry.close_up and rng.random() < self.geometry.close_up:
             side = round(size * float(np.exp(rng.uniform(0, np.log(self.geometry.closest)))))
         return turned(*draw(side, rng), size, rng, self.geometry)

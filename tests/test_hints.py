@@ -89,7 +89,7 @@ def test_unknown_colours_are_not_spread_and_near_ones_win() -> None:
     colours[:, 1] = 1
     colours[..., :16] = torch.where(known[..., :16] > 0, torch.tensor([1.0, 0, 0])[:, None, None], colours[..., :16])
     colours[..., 16:] = torch.where(known[..., 16:] > 0, torch.tensor([0, 0, 1.0])[:, None, None], colours[..., 16:])
-    red, green, blue = spread(colours * known, known)[0]
+    red, green, blue = spread(torch.cat([colours * known, known], dim=1))[0]
     assert green.max() == 0
     torch.testing.assert_close(red + blue, torch.ones(32, 32))
     assert red[:, 6].min() > 0.8 and blue[:, 25].min() > 0.8
@@ -100,11 +100,11 @@ def test_spread_leaves_known_colours_and_fills_a_flat_colour_flat() -> None:
     generator = torch.Generator().manual_seed(0)
     colours = torch.rand(1, 3, 24, 40, generator=generator)
     known = (torch.rand(1, 1, 24, 40, generator=generator) > 0.7).float()
-    found = spread(colours * known, known)
+    found = spread(torch.cat([colours * known, known], dim=1))
     everywhere = (known > 0).expand_as(colours)
     torch.testing.assert_close(found[everywhere], colours[everywhere])
     flat = torch.full_like(colours, 0.3)
-    torch.testing.assert_close(spread(flat * known, known), flat)
+    torch.testing.assert_close(spread(torch.cat([flat * known, known], dim=1)), flat)
 
 
 def test_a_network_with_hints_begins_with_the_answers_of_one_without() -> None:

@@ -1,5 +1,4 @@
 import logging
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -359,29 +358,6 @@ def test_known_pixels_that_contradict_alpha_become_unknown():
     trimap = np.array([[0, 0, 128, 255, 255]], np.uint8)
     alpha = np.float32([[0, 0.1, 0.5, 0.9, 1]])
     assert without_contradictions(trimap, alpha).tolist() == [[0, 128, 128, 128, 255]]
-
-
-def test_the_cache_keeps_the_last_used_up_to_its_limit():
-    cache, made = ImageCache(100), []
-
-    def get(key: str, size: int = 40) -> np.ndarray:
-        def make() -> np.ndarray:
-            made.append(key)
-            return np.zeros(size, np.uint8)
-
-        return cache.get(key, make)
-
-    assert get("a") is get("a")
-    get("b"), get("a"), get("c")  # b is the longest unused, and goes
-    get("a"), get("c")
-    assert made == ["a", "b", "c"] and cache.held == 80
-    get("b")
-    assert made == ["a", "b", "c", "b"]
-    get("larger", 101), get("larger", 101)
-    assert made[-2:] == ["larger", "larger"] and cache.held == 80
-    with pytest.raises(ValueError, match="read-only"):
-        get("b")[0] = 1
-    assert pickle.loads(pickle.dumps(cache)).held == 0
 
 
 def test_a_cache_makes_no_difference(folders):
