@@ -83,6 +83,13 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="a model.safetensors of ours or a published checkpoint (default: cheapmatting-light, which ships)",
     )
     verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
+    verb.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="average mirror images: better, as much slower (default: 1)",
+    )
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     verb.set_defaults(handler=_matte)
 
@@ -145,7 +152,8 @@ def _matte(options: argparse.Namespace) -> int:
     weights = DEFAULT if options.weights is None else options.weights
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
-    matte_files(Matter(weights, options.device), options.image, options.trimap, output, options.alpha)
+    matter = Matter(weights, options.device, options.views)
+    matte_files(matter, options.image, options.trimap, output, options.alpha)
     print(output)
     return 0
 

@@ -205,6 +205,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trimaps", type=Path, metavar="DIR", required=True, help="0 background, 128 unknown, 255 foreground"
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="the images; beside --predictions only to be shown")
+    parser.add_argument(
+        "--views", type=int, choices=(1, 2, 4), default=1, help="mirror images to average with --weights (default: 1)"
+    )
     parser.add_argument("--save", type=Path, metavar="DIR", help="where to keep what the network of --weights gives")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evaluate"), help="the run's folder (default: runs/evaluate)"
@@ -256,6 +259,8 @@ def write_means(lines: Sequence[Measured], unpaired: Mapping[str, Sequence[str]]
 def _check(options: argparse.Namespace) -> None:
     if options.weights and options.images is None:
         raise UserError("--weights needs --images, the folder of images that the network is to see")
+    if options.predictions and options.views != 1:
+        raise UserError("--views goes with --weights; the predictions of --predictions are files already")
     if options.save is None:
         return
     if options.predictions:
@@ -272,7 +277,7 @@ def _read(entry: Entry) -> Bytes:
 
 def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
     """The network as a prediction, and what its figures depend on."""
-    matter = Matter(options.weights, options.device)
+    matter = Matter(options.weights, options.device, options.views)
 
     def predict(entry: Entry) -> Bytes:
         assert entry.image is not None  # pair_files saw to it
@@ -281,7 +286,11 @@ def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
             write_image(_saved(entry, options.save), alpha)
         return alpha
 
-    return predict, {"weights_sha256": sha256(weights_file(options.weights)), "device": matter.device.type}
+    return predict, {
+        "weights_sha256": sha256(weights_file(options.weights)),
+        "device": matter.device.type,
+        "views": options.views,
+    }
 
 
 def _saved(entry: Entry, folder: Path) -> Path:

@@ -8,6 +8,7 @@ cutout = cut_out(image, alpha)          # uint8 RGBA [H, W, 4]
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from .network import CheapMatting
 from .trimap import LEVELS, UNKNOWN, Floats, encode_trimap, known_pixels_kept, read_trimap
 from .weights import DEFAULT
 
+# Axes of [N, C, H, W] to mirror for each view; two views are the first two.
+VIEWS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+
 
 class Matter:
     """A loaded network, to be used for any number of images.
@@ -29,12 +33,19 @@ class Matter:
         weights: a file that `CheapMatting.save` wrote or a published checkpoint, the name of shipped weights, or a
             network.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        views: 1, or 2 or 4 to average the alphas of the image and its mirror images (left to right, then upside down),
+            each of which takes the network's time.
 
     Raises:
-        UserError: a file that cannot be used, or a device that this machine does not have.
+        UserError: a file that cannot be used, a device that this machine does not have, or another number of views.
     """
 
-    def __init__(self, weights: str | Path | CheapMatting = DEFAULT, device: str = "auto") -> None:
+    def __init__(
+        self, weights: str | Path | CheapMatting = DEFAULT, device: str = "auto", views: Literal[1, 2, 4] = 1
+    ) -> None:
+        if views not in (1, 2, 4):
+            raise UserError(f"views: found {views}, allowed are 1, 2 and 4")
+        self.views = VIEWS[:views]
         self.device = choose(device)
         network = weights if isinstance(weights, CheapMatting) else CheapMatting.load(weights)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -60,8 +71,9 @@ class Matter:
         inputs = torch.from_numpy(planes)[None].to(self.device, memory_format=torch.channels_last)  # [1, 6, H, W]
         # Half precision gains where convolutions are bound by it, on CUDA; elsewhere the network runs in float32.
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            alpha = self.network(inputs)
-        return known_pixels_kept(alpha[0, 0].float().cpu().numpy(), trimap)
+            alphas = [self.network(inputs.flip(axes)).flip(axes) for axes in self.views]
+        alpha = sum(alpha.float() for alpha in alphas) / len(alphas)
+        return known_pixels_kept(alpha[0, 0].cpu().numpy(), trimap)
 
 
 def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_only: bool = False) -> None:

@@ -152,6 +152,13 @@ def test_cut_out_and_alpha_beside_the_photograph_twice(here: Path, capfd: pytest
     assert len(names()) == 7
 
 
+def test_views(here: Path) -> None:
+    assert main([*MATTE.split(), "--alpha", "--views", "4"]) == 0
+    alphas = [Matter("model.safetensors", "cpu", views).matte(*photograph(50, 61)) for views in (4, 1)]
+    np.testing.assert_array_equal(read_image("photo_alpha.png")[..., 0], np.rint(alphas[0] * 255))
+    assert np.abs(alphas[0] - alphas[1]).max() > 1e-3
+
+
 def test_sixteen_bits_and_folders_made_on_the_way(here: Path) -> None:
     image, trimap = photograph(50, 61)
     for name, array in (("photo.png", image[..., ::-1]), ("trimap.png", trimap)):

@@ -280,6 +280,8 @@ def test_both_forms_give_the_same(photos, monkeypatch):
     call(*network_arguments(photos, "--out", photos.out, "--save", photos.predictions, "--resume"))
     assert names == ["p1"]
     assert (photos.predictions / "p1.png").exists()
+    with pytest.raises(UserError, match="views was 1, now 2"):
+        call(*network_arguments(photos, "--out", photos.out, "--resume", "--views", "2"))
     small_network(seed=1).save(photos.root / "w.safetensors")
     with pytest.raises(UserError, match="weights_sha256 was"):
         call(*network_arguments(photos, "--out", photos.out, "--resume"))
@@ -303,6 +305,8 @@ def test_misuse(photos, capsys):
         assert message in capsys.readouterr().err
     with pytest.raises(UserError, match="--weights needs --images"):
         call("--weights", photos.root / "w.safetensors", *folders)
+    with pytest.raises(UserError, match="--views goes with --weights"):
+        photos.measure("--views", "4")
     with pytest.raises(UserError, match="--save goes with --weights"):
         photos.measure("--save", photos.root / "s")
     for kind in ("images", "truths", "trimaps"):

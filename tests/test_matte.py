@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,6 +20,8 @@ from cheapmatting.foreground import estimate_foreground
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.matte import Matter, matte_files, read_pair
 from cheapmatting.network import CheapMatting
+
+Mirror = Callable[[np.ndarray], np.ndarray]
 
 
 def bright_network(seed: int = 0) -> CheapMatting:
@@ -73,7 +77,27 @@ def test_the_network_does_not_run_where_nothing_is_unknown() -> None:
     assert calls == [1]
 
 
-def test_views_and_the_same_image_again_give_the_same(matter: Matter) -> None:
+@pytest.mark.parametrize(("views", "mirrors"), [(2, [np.fliplr]), (4, [np.fliplr, np.flipud])])
+def test_with_views_a_mirror_image_has_the_mirrored_alpha(views: Literal[2, 4], mirrors: list[Mirror]) -> None:
+    network = bright_network()
+    calls: list[int] = []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    one, several = Matter(network, "cpu"), Matter(network, "cpu", views)
+    image, trimap = photograph(50, 61)
+    alpha = several.matte(image, trimap)
+    assert len(calls) == views
+    for mirror in mirrors:
+        np.testing.assert_allclose(several.matte(mirror(image), mirror(trimap)), mirror(alpha), atol=1e-5)
+        assert np.abs(one.matte(mirror(image), mirror(trimap)) - mirror(one.matte(image, trimap))).max() > 1e-3
+    assert (alpha[trimap == 0] == 0).all() and (alpha[trimap == 255] == 1).all()
+
+
+def test_other_numbers_of_views() -> None:
+    with pytest.raises(UserError, match="views: found 3, allowed are 1, 2 and 4"):
+        Matter(small_network(), "cpu", 3)  # type: ignore[arg-type]
+
+
+def test_strided_images_and_the_same_image_again_give_the_same(matter: Matter) -> None:
     image, trimap = photograph(64, 80)
     alpha = matter.matte(image, trimap)
     large = np.zeros((128, 160, 3), np.uint8)
