@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 
 from .layers import as_layer, straight
-from .nets import lace, net
+from .nets import lace, mesh, net
 from .plants import leaves
 from .solids import sharp
 from .strands import fur, hair
 from .textures import Rng
 from .translucent import glass, smoke, veil
 from .trimap import Floats
+from .wings import wings
 
 Foreground = Callable[[int, Rng], tuple[Floats, Floats]]
 STILL: dict[str, Foreground] = {
@@ -28,9 +29,11 @@ STILL: dict[str, Foreground] = {
     "leaves": leaves,
     "lace": lace,
     "net": net,
+    "mesh": mesh,
     "smoke": smoke,
     "glass": glass,
     "veil": veil,
+    "wings": wings,
     "sharp": sharp,
 }
 # What has solid parts, so that a blurred edge can be told from translucency.

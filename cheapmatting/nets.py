@@ -1,4 +1,4 @@
-"""Procedural nets and lace: regular threads thinner than a pixel, pulled out of shape."""
+"""Procedural nets, mesh and lace: regular threads, mostly thinner than a pixel, pulled out of shape."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .layers import Canvas, shaded, straight
-from .textures import Points, Rng, grid, noise, placement, random_colour, rotated, smooth_field
+from .layers import Canvas, over, shaded, straight
+from .textures import Points, Rng, blob, grid, noise, placement, random_colour, rotated, smooth_field
 from .trimap import Floats
 
 Placement = Callable[[Points], Floats]
@@ -56,6 +56,52 @@ def _knotted(period: float, rng: Rng) -> list[list[Floats]]:
 
 
 MESHES = [_square, _knotted, _knotted]
+
+
+def mesh(size: int, rng: Rng) -> tuple[Floats, Floats]:
+    """A cloth of mesh, as bags and curtains are made of: threads up to as wide as the holes, folds of two or three
+    layers, and solid seams. Where the mesh is finer than the pixels it is a veil.
+    """
+    pale = rng.random() < 0.7
+    colour = random_colour(rng, (0, 0.2), (0.6, 1)) if pale else random_colour(rng, (0, 0.8), (0.05, 0.6))
+    threads = _folded(size, rng, colour)
+    cloth = Canvas(size, 2)
+    outline = (blob(rng, 0.25) * rng.uniform(0.25, 0.6) + rng.uniform(0.35, 0.65, 2)).astype(np.float32)
+    cloth.polygon(outline, np.ones(3, np.float32))
+    return straight(over(_seams(size, rng, outline, colour), threads * cloth.layer()[..., 3:]))
+
+
+def _folded(size: int, rng: Rng, colour: Floats) -> Floats:
+    """One to three layers of mesh as a layer [S, S, 4]; the first covers everything, the others what is folded."""
+    period = float(np.exp(rng.uniform(np.log(0.006), np.log(0.04))))
+    weave, thickness = MESHES[rng.integers(len(MESHES))], np.exp(rng.uniform(np.log(0.04), np.log(0.45)))
+    layer = np.zeros((size, size, 4), np.float32)
+    for number in range(int(rng.choice([1, 1, 1, 2, 2, 3]))):
+        canvas, place = Canvas(size, 3), placement(rng, rng.uniform(0, np.pi), rng.uniform(0.02, 0.15))
+        for family in weave(period, rng):
+            tone = colour * np.float32(rng.uniform(0.85, 1))
+            canvas.threads([place(line) for line in family], tone, max(1, round(thickness * period * canvas.fine)))
+        if number:
+            beyond = np.array([[-1, 0], [1, rng.uniform(-0.3, 0.3)], [1, -2], [-1, -2]], np.float32)
+            canvas.hole(place(_between(beyond)))
+        layer = over(shaded(canvas.layer(), 0.7 + 0.4 * noise(size, rng, 3, 3)), layer)
+    return layer
+
+
+def _seams(size: int, rng: Rng, outline: Points, colour: Floats) -> Floats:
+    """A solid seam along a part of the outline, and up to two across, as a layer [S, S, 4]."""
+    canvas = Canvas(size, 3)
+    edge = outline[: int(len(outline) * rng.uniform(0.1, 0.6))]
+    canvas.threads([edge], colour, max(1, round(rng.uniform(0.005, 0.05) * canvas.fine)))
+    across = [outline[rng.integers(len(outline), size=2)] for _ in range(int(rng.integers(0, 3)))]
+    canvas.threads([_between(ends) for ends in across], colour, max(1, round(rng.uniform(0.004, 0.015) * canvas.fine)))
+    return shaded(canvas.layer(), 0.6 + 0.5 * noise(size, rng, 4, 4))
+
+
+def _between(corners: Points) -> Floats:
+    """Points [T, 2] along straight lines from corner to corner."""
+    t = np.linspace(0, len(corners) - 1, 40)
+    return np.stack([np.interp(t, np.arange(len(corners)), axis) for axis in corners.T], 1).astype(np.float32)
 
 
 def lace(size: int, rng: Rng) -> tuple[Floats, Floats]:

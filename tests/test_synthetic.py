@@ -41,6 +41,8 @@ def test_foregrounds_are_there_but_not_everywhere(kind):
         ("leaves", 0.04),
         ("lace", 0.2),
         ("net", 0.04),
+        ("mesh", 0.15),
+        ("wings", 0.08),
         ("smoke", 0.15),
         ("glass", 0.1),
         ("veil", 0.3),
@@ -53,6 +55,27 @@ def test_alpha_is_truly_soft(kind, least):
     shares = [((alpha > 0.05) & (alpha < 0.95)).mean() for alpha in alphas]
     assert np.mean(shares) > least and min(shares) > least / 4
     assert len(np.unique(np.rint(np.stack(alphas) * 255))) > 200
+
+
+def test_a_mesh_is_as_dense_as_cloth_and_a_net_is_not():
+    """Cover over windows of an eighth of the picture; threads of a net are a small part of it."""
+
+    def covers(kind):
+        alphas = np.stack([FOREGROUNDS[kind](SIZE, np.random.default_rng(seed))[1] for seed in range(20)])
+        windows = alphas.reshape(20, 8, SIZE // 8, 8, SIZE // 8).mean(axis=(2, 4))
+        return windows[windows > 0.05]
+
+    assert np.quantile(covers("net"), 0.75) < 0.45
+    low, high = np.quantile(covers("mesh"), [0.2, 0.8])
+    assert low < 0.45 and high > 0.8
+
+
+def test_wings_are_clear_between_solid_veins():
+    for seed in range(8):
+        alpha = FOREGROUNDS["wings"](4 * SIZE, np.random.default_rng(seed))[1]
+        inside = alpha > 0.02
+        assert ((alpha < 0.65) & inside).sum() > 0.15 * inside.sum()  # membranes
+        assert (alpha > 0.6).sum() > 0.05 * inside.sum()  # veins and body
 
 
 def test_sharp_objects_are_soft_only_at_their_edges():
