@@ -25,15 +25,14 @@ def wings(size: int, rng: Rng) -> tuple[Floats, Floats]:
         lines, width = _veins(rng), int(rng.integers(1, 4))
         shape = _shape(rng)
         for mirror in (1, -1):
-            placed = [
-                (rotated(shape(line) * [1, mirror], tilt) + middle).astype(np.float32) for line in (_rim(), *lines)
-            ]
+            placed = [(rotated(shape(line) * [1, mirror], tilt) + middle).astype(np.float32) for line in lines]
             membrane, veins = Canvas(size, 2), Canvas(size, 3)
-            membrane.polygon(placed[0], np.ones(3, np.float32))
-            veins.threads(placed[1:], np.ones(3, np.float32), width)
+            membrane.polygon(placed[0], np.ones(3, np.float32))  # within the rim
+            veins.threads(placed, np.ones(3, np.float32), width)
             density = clear * (0.5 + noise(size, rng, 3, 3)) * membrane.layer()[..., 3]
             film = as_layer(mixed(tint * np.float32(0.6), tint, noise(size, rng, 2, 3)), density)
-            layer = over(over(_tinted(veins.layer()[..., 3] * strength, vein), film), layer)
+            lattice = as_layer(np.broadcast_to(vein, (size, size, 3)), veins.layer()[..., 3] * strength)
+            layer = over(over(lattice, film), layer)
     return straight(over(solid(size, rng, middle.astype(np.float32), rng.uniform(0.06, 0.2)), layer))
 
 
@@ -61,7 +60,7 @@ def _rim() -> Floats:
 
 
 def _veins(rng: Rng) -> list[Floats]:
-    """The rim, a fan of veins from root to rim, and short ones from each of these to the next."""
+    """The rim first, a fan of veins from root to rim, and short ones from each of these to the next."""
     t = np.linspace(0, 1, 40)
     fan = np.sort(rng.uniform(-0.95, 0.95, int(rng.integers(3, 9))))
     lines = [_rim(), *(np.stack([t, v * t ** rng.uniform(0.1, 0.6)], 1) for v in fan)]
@@ -70,8 +69,3 @@ def _veins(rng: Rng) -> list[Floats]:
         for at in rng.uniform(0.15, 0.95, int(rng.integers(0, 14))):
             lines.append(np.array([[at, low], [at + rng.normal(0, 0.03), high]]).clip([0, -1], [1, 1]))
     return lines
-
-
-def _tinted(alpha: Floats, colour: Floats) -> Floats:
-    """A layer of one colour [3]."""
-    return as_layer(np.broadcast_to(colour, (*alpha.shape, 3)), alpha)

@@ -13,7 +13,10 @@ from atldas.errors import UserError
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": {"name": "adam"}}, 'optimizer.name: found "adam" (text), allowed is one of adamw, muon'),
+        (
+            {"optimizer": {"name": "adam"}},
+            'optimizer.name: found "adam" (text), allowed is one of adamw, muon, radam, sgd',
+        ),
         ({"optimizer": {"lr": 0}}, "optimizer.lr: found 0 (an integer), allowed is greater than 0"),
         ({"losses": {"l1": 1}}, "losses: found"),
         ({"steps": 0}, "steps: found 0"),
