@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 
 from atldas.atomic import write_text
-from cheapmatting.images import READABLE, read_rgba
+from atldas.errors import exit_status
+from cheapmatting.image_folder import image_files
+from cheapmatting.images import read_rgba
 from cheapmatting.name_list import selected
 from cheapmatting.trimap import Floats
 
@@ -40,8 +42,7 @@ def main() -> None:
     parser.add_argument("--without", type=Path, help="a list of those that are held out")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    paths = sorted(path for path in options.foregrounds.iterdir() if path.suffix.lower() in READABLE)
-    paths = selected(paths, options.foregrounds, without=options.without)
+    paths = selected(image_files(options.foregrounds), options.foregrounds, without=options.without)
     lowest, highest = PER_VISIBLE
     chosen = [path.name for path in paths if lowest < translucency(read_rgba(path)[1]) < highest]
     header = HEADER.format(script=Path(__file__).name)
@@ -50,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_status(main))

@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from atldas.atomic import write_text
-from cheapmatting.images import READABLE, read_rgba
+from atldas.errors import exit_status
+from cheapmatting.image_folder import image_files
+from cheapmatting.images import read_rgba
 
 ALIKE = 0.9
 THUMBNAIL = 16
@@ -62,7 +64,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    foregrounds = sorted(path for path in options.foregrounds.iterdir() if path.suffix.lower() in READABLE)
+    foregrounds = image_files(options.foregrounds)
     groups = subjects(foregrounds)
     wanted = options.share * len(foregrounds)
     held_out: list[str] = []
@@ -70,7 +72,7 @@ def main() -> None:
         # A subject with many files would fill the set with itself: it is for training.
         if len(groups[number]) <= wanted / 10 and len(held_out) < wanted:
             held_out += [path.name for path in groups[number]]
-    backgrounds = sorted(path.name for path in options.backgrounds.iterdir() if path.suffix.lower() in READABLE)
+    backgrounds = sorted(path.name for path in image_files(options.backgrounds))
     chosen = rng.choice(len(backgrounds), round(options.share * len(backgrounds)), replace=False)
     write_text(options.out / "foregrounds.txt", "".join(f"{name}\n" for name in sorted(held_out)))
     write_text(options.out / "backgrounds.txt", "".join(f"{backgrounds[i]}\n" for i in sorted(chosen)))
@@ -80,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_status(main))
