@@ -38,8 +38,9 @@ def test_accumulated_batches_have_the_mean_of_their_gradients() -> None:
         torch.testing.assert_close(parameter.grad, (first + second) / 2, rtol=1e-3, atol=1e-6)
 
 
-def test_averaged_weights_get_batch_norm_statistics_of_their_own() -> None:
-    recipe = settings(ema=0.9, optimizer={"lr": 0.05, "warm_up": 0})
+@pytest.mark.parametrize(("steps", "count"), [(7, 16), (6, 64)], ids=["before the end", "at the end"])
+def test_averaged_weights_get_batch_norm_statistics_of_their_own(steps: int, count: int) -> None:
+    recipe = settings(ema=0.9, steps=steps, optimizer={"lr": 0.05, "warm_up": 0})
     training = Training(small_network(), recipe, CPU)
     source = make_source(recipe.data, 0)
     for step in range(6):
@@ -54,7 +55,7 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own() -> None:
         for module in network.modules()
         if isinstance(module, torch.nn.BatchNorm2d)
     ]
-    # By hand: the means over the first 16 batches of 2 of what each layer's input is.
+    # By hand: the means over the first batches of 2 of what each layer's input is.
     seen: list[list[torch.Tensor]] = [[] for _ in statistics]
     layers = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     hooks = [
@@ -63,7 +64,7 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own() -> None:
     ]
     network.train()
     with torch.no_grad():
-        for number in range(16):
+        for number in range(count):
             network(collate([source[2 * number], source[2 * number + 1]]).inputs)
     for hook in hooks:
         hook.remove()
