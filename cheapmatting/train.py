@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
@@ -67,6 +67,7 @@ class Training:
         self.dtype = _dtype(settings.precision, device)
         # float16 has no small numbers: the loss is scaled up before its gradients are computed, and they down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self._calibrating: dict[int, list[Tensor]] = {}  # by stage, of the present one alone
         self.step = 0
         self.best: float | None = None  # the lowest SAD so far
 
@@ -151,10 +152,13 @@ class Training:
         0.38 with those, early in a training (Izmailov et al., UAI 2018, section 3.3, on averaged weights).
         """
         number, stage, _ = self._stage()
-        coming = batches(self._source(number, stage), stage.batch, processes.rank(), 0, processes.count())
-        count = CALIBRATING_LAST if self.step == self.settings.all_steps else CALIBRATING
+        if number not in self._calibrating:  # made once: every validation needs them
+            self._calibrating = {number: list(self._inputs(number, stage, 0, CALIBRATING))}
+        coming = iter(self._calibrating[number])
+        if self.step == self.settings.all_steps:  # the rest is needed once, and not kept
+            coming = itertools.chain(coming, self._inputs(number, stage, CALIBRATING, CALIBRATING_LAST))
         with self._autocast():
-            update_bn((batch.to(self.device).inputs for batch in itertools.islice(coming, count)), self.averaged)
+            update_bn(coming, self.averaged)
 
     def validate(self, held_out: list[Sample], folder: Path) -> float:
         """SAD of the averaged weights on held-out pairs; the best weights so far are kept as best.safetensors."""
@@ -195,12 +199,20 @@ class Training:
         present, _, done = self._stage()
         for number, stage in list(enumerate(self.settings.stages))[present:]:
             times = self.settings.accumulate
-            # Of every round of batches, one for each process, this process takes its own.
-            first = done * times * processes.count() + processes.rank()
-            source = self._source(number, stage)
-            coming = batches(source, stage.batch, first, self.settings.workers, processes.count())
+            coming = self._batches(number, stage, done * times, self.settings.workers)
             yield from itertools.islice(coming, (stage.steps - done) * times)
             done = 0
+
+    def _batches(self, number: int, stage: StageConfig, first: int, workers: int = 0) -> Iterator[Batch]:
+        """Those of a stage's batches that are this process's, without the `first` of them."""
+        # Of every round of batches, one for each process, this process takes its own.
+        start = first * processes.count() + processes.rank()
+        return batches(self._source(number, stage), stage.batch, start, workers, processes.count())
+
+    def _inputs(self, number: int, stage: StageConfig, first: int, last: int) -> Iterator[Tensor]:
+        """What the network sees of this process's batches `first` to `last` of a stage, the last one left out."""
+        coming = itertools.islice(self._batches(number, stage, first), last - first)
+        return (batch.to(self.device).inputs for batch in coming)
 
     def _stage(self) -> tuple[int, StageConfig, int]:
         """The number of the stage that the next step belongs to, the stage, and how many of its steps are done."""

@@ -26,7 +26,10 @@ VISIBLE = 0.08
 BETWEEN = (0.04, 0.96)
 AROUND = 4  # pixels
 PER_VISIBLE = (0.04, 0.8)
-HEADER = "# Cut-outs for training that are translucent over large areas: ghosts, wings, gauze, light; by {script}.\n"
+HEADER = (
+    "# Cut-outs for training that are translucent over large areas: ghosts, wings, gauze, light; "
+    "by translucent_cutouts.py.\n"
+)
 
 
 def translucency(alpha: Floats) -> float:
@@ -45,8 +48,7 @@ def main() -> None:
     paths = selected(image_files(options.foregrounds), options.foregrounds, without=options.without)
     lowest, highest = PER_VISIBLE
     chosen = [path.name for path in paths if lowest < translucency(read_rgba(path)[1]) < highest]
-    header = HEADER.format(script=Path(__file__).name)
-    write_text(options.out, header + "".join(f"{name}\n" for name in chosen))
+    write_text(options.out, HEADER + "".join(f"{name}\n" for name in chosen))
     print(f"{len(chosen)} of {len(paths)} cut-outs are translucent over large areas")
 
 
