@@ -24,6 +24,7 @@ class TrimapConfig:
     Attributes:
         radii: lowest and highest radius of erosion in pixels for pairs 512 pixels wide; for others in proportion, but
             1 at least. Drawn log-evenly, apart for either side: narrow trimaps are as frequent as wide ones.
+        alike: chance that both sides have the same radius, as in trimaps that a program made of a mask.
         wide: chance of up to three times the highest radius.
         uneven: chance that the radius varies along the edge, down to a tenth.
         strokes: chance of some brush strokes of unknown around unknown pixels.
@@ -31,6 +32,7 @@ class TrimapConfig:
     """
 
     radii: Range = (1.0, 29.0)
+    alike: Chance = 0.0
     wide: Chance = 0.1
     uneven: Chance = 0.3
     strokes: Chance = 0.2
@@ -46,6 +48,9 @@ def drawn_trimap(alpha: Floats, rng: Rng, settings: TrimapConfig) -> Bytes:
     If it left nothing known, it is drawn as narrow as it can be.
     """
     radii = [_radius(alpha, rng, settings) for _ in range(2)]
+    # Nothing is drawn where it is off, so that the pairs of configurations from before it stay the same.
+    if settings.alike > 0 and rng.random() < settings.alike:
+        radii[1] = radii[0]
     if rng.random() < settings.uneven:
         field = smooth_field(max(alpha.shape), rng, int(rng.integers(3, 12)), 2)[: alpha.shape[0], : alpha.shape[1]]
         share = np.clip(1.5 * field - 0.25, 0.1, 1)

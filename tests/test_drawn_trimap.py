@@ -44,6 +44,17 @@ def test_radii_go_with_the_size_and_are_1_at_least():
     assert min(widths) == 1 and max(widths) == 7  # 29 / 4
 
 
+def test_alike_sides_have_one_radius():
+    alpha = np.zeros((4, 512), np.float32)
+    alpha[:, 256:] = 1
+    plain = {"wide": 0.3, "uneven": 0.0, "strokes": 0.0, "unknown_foreground": 0.0}
+    for alike in (0.0, 0.5, 1.0):
+        settings = TrimapConfig(alike=alike, **plain)
+        rows = [drawn_trimap(alpha, np.random.default_rng(seed), settings)[0] for seed in range(300)]
+        same = np.mean([(row[:256] == 128).sum() == (row[256:] == 128).sum() for row in rows])
+        assert abs(same - alike) < 0.1  # two radii are the same pixels by chance, too
+
+
 def test_uneven_trimaps_vary_along_the_edge():
     alpha = np.zeros((256, 256), np.float32)
     alpha[:, 128:] = 1
