@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import __version__
 from .errors import UserError, exit_status, require_one_process
 from .machine import prepare
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     prepare()
     parser = argparse.ArgumentParser(prog="atldas", description="Architecture search with learned topology.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     search = verbs.add_parser("search", help="run a search that a YAML file describes")
     search.add_argument("experiment", help="the experiment's YAML file")
