@@ -19,10 +19,16 @@ def test_no_drawn_trimap_is_wrong_and_something_is_known(seed):
     assert (trimap == 128).any() and (trimap != 128).any()
 
 
+def straight_edge(height: int, width: int) -> np.ndarray:
+    """Alpha float32 [H, W]: background on the left, foreground on the right."""
+    alpha = np.zeros((height, width), np.float32)
+    alpha[:, width // 2 :] = 1
+    return alpha
+
+
 def widths_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
     """Outer radii of trimaps for a straight edge, at 512 pixels."""
-    alpha = np.zeros((4, 512), np.float32)
-    alpha[:, 256:] = 1
+    alpha = straight_edge(4, 512)
     trimaps = [drawn_trimap(alpha, np.random.default_rng(seed), settings) for seed in range(count)]
     return np.array([256 - int((trimap[0] == 0).sum()) for trimap in trimaps])
 
@@ -37,16 +43,14 @@ def test_radii_are_log_even_with_a_wide_tail():
 
 
 def test_radii_go_with_the_size_and_are_1_at_least():
-    alpha = np.zeros((4, 128), np.float32)
-    alpha[:, 64:] = 1
+    alpha = straight_edge(4, 128)
     plain = TrimapConfig(wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0)
     widths = [64 - int((drawn_trimap(alpha, np.random.default_rng(i), plain)[0] == 0).sum()) for i in range(200)]
     assert min(widths) == 1 and max(widths) == 7  # 29 / 4
 
 
 def test_alike_sides_have_one_radius():
-    alpha = np.zeros((4, 512), np.float32)
-    alpha[:, 256:] = 1
+    alpha = straight_edge(4, 512)
     plain = {"wide": 0.3, "uneven": 0.0, "strokes": 0.0, "unknown_foreground": 0.0}
     for alike in (0.0, 0.5, 1.0):
         settings = TrimapConfig(alike=alike, **plain)
@@ -56,8 +60,7 @@ def test_alike_sides_have_one_radius():
 
 
 def test_uneven_trimaps_vary_along_the_edge():
-    alpha = np.zeros((256, 256), np.float32)
-    alpha[:, 128:] = 1
+    alpha = straight_edge(256, 256)
     uneven = TrimapConfig(radii=(40.0, 40.0), wide=0.0, uneven=1.0, strokes=0.0, unknown_foreground=0.0)
     widths = (drawn_trimap(alpha, np.random.default_rng(0), uneven) == 128).sum(axis=1)
     assert widths.max() - widths.min() > 8
