@@ -1,8 +1,9 @@
 """Training losses: each a function (alpha, batch) -> scalar, one line in `LOSSES`, weighted in the configuration.
 
 `alpha` is the network's answer, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
-batch, so that a loss does not depend on how large the unknown regions happen to be. Under torchrun that number is the
-mean over the batches of all processes, so that the mean of the losses is the loss of all batches as one.
+batch, so that a loss does not depend on how large the unknown regions happen to be; what `evened` does beyond that is
+within a batch. Under torchrun that number is the mean over the batches of all processes, so that the mean of the losses
+is the loss of all batches as one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def l1_unknown(alpha: Tensor, batch: Batch) -> Tensor:
 
 def l1_known(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the known pixels (ViTMatte's second term, Yao et al., Information Fusion 2024)."""
-    known = 1 - batch.unknown
+    known = (batch.unknown == 0).to(alpha.dtype)  # `evened` may have weighted the unknown ones
     return ((alpha - batch.alpha).abs() * known).sum() / _count(known)
 
 
@@ -85,11 +86,26 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def weighted_losses(alpha: Tensor, batch: Batch, weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the named losses, and each of them unweighted."""
-    alpha = alpha.float()
+def weighted_losses(
+    alpha: Tensor, batch: Batch, weights: Mapping[str, float], evenness: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the named losses, and each of them unweighted; for `evenness` see `evened`."""
+    alpha, batch = alpha.float(), evened(batch, evenness)
     each = {name: LOSSES[name](alpha, batch) for name in weights}
     return torch.stack([weight * each[name] for name, weight in weights.items()]).sum(), each
+
+
+def evened(batch: Batch, evenness: float) -> Batch:
+    """The batch with its unknown pixels weighted: (m / n)^evenness instead of 1 in a pair with n of them, m on average.
+
+    At 0 all unknown pixels count alike, so that a pair whose trimap is a wide band counts ten times one whose trimap
+    follows the outline; at 1 all pairs count alike.
+    """
+    if evenness == 0:
+        return batch
+    counts = batch.unknown.sum(dim=(1, 2, 3), keepdim=True)  # [N, 1, 1, 1]
+    weights = (processes.mean(counts.mean()) / counts.clamp(min=1)) ** evenness
+    return batch._replace(unknown=batch.unknown * weights)
 
 
 def _check_weights(weights: dict[str, float]) -> dict[str, float]:

@@ -85,6 +85,8 @@ class TrainConfig:
         workers: processes that make pairs; 0 makes them in between steps. The pairs are the same, but on a CPU each
             worker takes a core from the network, and another number of threads rounds the last bits otherwise.
         losses: weights of `losses.LOSSES`.
+        evenness: 0 to count all unknown pixels of a batch alike, 1 all of its pairs, however narrow their trimaps
+            (`losses.evened`).
         ema: decay of the averaged weights, which are what a run is for.
         precision: `bfloat16` computes convolutions in it (autocast); `auto` does so where the device gains from it.
             `float16` does so with the loss scaled, for GPUs older than bfloat16.
@@ -99,6 +101,7 @@ class TrainConfig:
     workers: Annotated[int, Ge(0)] = 1
     data: DataConfig = field(default_factory=DataConfig)
     losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
+    evenness: Annotated[float, Ge(0), Le(1)] = 0.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

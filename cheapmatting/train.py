@@ -132,7 +132,7 @@ class Training:
             with self._gradients_averaged(number == len(coming)):
                 with self._autocast():
                     alpha = self.replica(batch.inputs)
-                loss, each = weighted_losses(alpha, batch, self.settings.losses)
+                loss, each = weighted_losses(alpha, batch, self.settings.losses, self.settings.evenness)
                 self.scaler.scale(loss / len(coming)).backward()
             total += torch.stack([loss, *each.values()]).detach() / len(coming)
         loss, *each_mean = processes.mean(total).tolist()

@@ -13,7 +13,7 @@ from small import samples
 
 from atldas.config import config, fill
 from atldas.errors import UserError
-from cheapmatting.losses import LOSSES, Weights, gradient, laplacian, weighted_losses
+from cheapmatting.losses import LOSSES, Weights, evened, gradient, laplacian, weighted_losses
 from cheapmatting.sample import Batch, collate
 
 AT_ZERO = {"charbonnier": 1e-3}  # its smoothing is what is left of it for a perfect alpha
@@ -181,6 +181,42 @@ def test_weighted_sum_and_each_of_them() -> None:
     assert total.dtype == torch.float32
     assert total.item() == pytest.approx(2 * each["l1_unknown"].item() + 0.5 * each["gradient"].item())
     assert each["l1_unknown"].item() == pytest.approx(1 / 3, rel=0.01)
+
+
+def narrow_and_wide() -> tuple[torch.Tensor, Batch]:
+    """One unknown pixel with an error of 0.8 in one pair, four of 0.2 in the other; the known ones are 0.1 off."""
+    unknown = torch.zeros(2, 1, 2, 4)
+    unknown[0, 0, 0, 0] = unknown[1, 0, 0, :] = 1
+    error = torch.full_like(unknown, 0.1)
+    error[0, 0, 0, 0], error[1, 0, 0, :] = 0.8, 0.2
+    pairs = [batch_of(torch.zeros(1, 1, 2, 4), each[None]) for each in unknown]
+    return error, Batch(*(torch.cat(tensors) for tensors in zip(*pairs, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("evenness", "expected"),
+    [
+        (0.0, (0.8 + 4 * 0.2) / 5),
+        (1.0, (0.8 + 0.2) / 2),
+        # Weights sqrt(2.5 / 1) and sqrt(2.5 / 4), the one twice the other: (2 x 0.8 + 4 x 0.2) / (2 + 4).
+        (0.5, 0.4),
+    ],
+)
+def test_evenness_by_hand(evenness: float, expected: float) -> None:
+    alpha, batch = narrow_and_wide()
+    total, each = weighted_losses(alpha, batch, {"l1_unknown": 1.0, "composition": 0.0, "l1_known": 0.0}, evenness)
+    assert total.item() == each["composition"].item() == pytest.approx(expected, rel=1e-5)
+    assert each["l1_known"].item() == pytest.approx(0.1, rel=1e-5)
+
+
+def test_evenness_leaves_pairs_with_as_many_unknown_pixels_and_those_with_none() -> None:
+    _, batch = narrow_and_wide()
+    alike = batch._replace(unknown=batch.unknown[1:].repeat(2, 1, 1, 1))
+    assert torch.equal(evened(alike, 1.0).unknown, alike.unknown)
+    nothing = batch._replace(unknown=torch.zeros_like(batch.unknown))
+    assert not evened(nothing, 0.5).unknown.any()
+    # At 1 each pair's weights sum to the mean number of unknown pixels.
+    assert evened(batch, 1.0).unknown.sum(dim=(1, 2, 3)).tolist() == pytest.approx([2.5, 2.5])
 
 
 @config

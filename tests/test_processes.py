@@ -29,6 +29,7 @@ accumulate: 2
 workers: 0
 data: {{size: {SIZE}}}
 losses: {{l1_unknown: 1.0, l1_known: 0.5, laplacian: 0.1}}
+evenness: 0.5
 # With Adam a gradient that is almost 0 moves a weight as far as a large one, and the last bits decide which way.
 optimizer: {{name: sgd, lr: 0.01, warm_up: 2}}
 ema: 0.5
