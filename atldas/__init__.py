@@ -1,3 +1,3 @@
 """ATLDAS: differentiable architecture search whose network topology is learned explicitly."""
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
