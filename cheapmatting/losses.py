@@ -89,7 +89,7 @@ LOSSES: dict[str, Loss] = {
 def weighted_losses(
     alpha: Tensor, batch: Batch, weights: Mapping[str, float], evenness: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the named losses, and each of them unweighted; for `evenness` see `evened`."""
+    """The weighted sum of the named losses, and each without its weight; all are taken of the `evened` batch."""
     alpha, batch = alpha.float(), evened(batch, evenness)
     each = {name: LOSSES[name](alpha, batch) for name in weights}
     return torch.stack([weight * each[name] for name, weight in weights.items()]).sum(), each
