@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .errors import UserError
+from .common.errors import UserError
 from .genotype import CellGenotype, Edge, Genotype
 from .operations import OPERATIONS, FactorizedReduce, conv_bn
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
-from .atomic import atomic_path
-from .errors import UserError
+from .common.atomic import atomic_path
+from .common.errors import UserError
 from .genotype import CellGenotype, Edge, Genotype
 
 LANE = 0.62  # vertical distance of two labels

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .cell import Cell, CellFactory, CellPlace
-from .config import config
-from .errors import UserError
+from .common.config import config
+from .common.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .errors import UserError, exit_status, require_one_process
-from .machine import prepare
+from .common.errors import UserError, exit_status, require_one_process
+from .common.machine import prepare
 
 if TYPE_CHECKING:
     from .genotype import Genotype
@@ -53,8 +53,8 @@ def _with_modules(options: argparse.Namespace, run: Callable[[], int]) -> int:
 
 
 def _search(options: argparse.Namespace, command: str) -> int:
-    from .config import read_config
-    from .device import choose
+    from .common.config import read_config
+    from .common.device import choose
     from .search import Experiment, search
 
     require_one_process("atldas search")

@@ -13,8 +13,8 @@ import torch
 from annotated_types import Ge
 from torch import nn
 
-from .atomic import atomic_path
-from .config import config
+from .common.atomic import atomic_path
+from .common.config import config
 from .distribution import Distribution
 from .genotype import Genotype
 from .samplers import mixed

@@ -19,11 +19,11 @@ import networkx as nx
 import yaml
 from annotated_types import Ge, MinLen
 
-from .atomic import write_text
-from .config import config, fill, parse_yaml, shown, suggestion
-from .errors import UserError
+from .common.atomic import write_text
+from .common.config import config, fill, parse_yaml, shown, suggestion
+from .common.errors import UserError
+from .common.shipped import names_in, read_named
 from .operations import OPERATIONS
-from .shipped import names_in, read_named
 
 SCHEMA = 1
 SHIPPED = resources.files("atldas") / "genotypes"
@@ -191,7 +191,7 @@ class Genotype:
         return Genotype(file.name, cells, file.network, file.provenance)
 
     def plain_network(self) -> dict[str, Any]:
-        """The `network` section as plain mappings and lists, fit for `atldas.config.fill`."""
+        """The `network` section as plain mappings and lists, fit for `atldas.common.config.fill`."""
         section: dict[str, Any] = _thawed(self.network)
         return section
 

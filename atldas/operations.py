@@ -2,7 +2,7 @@
 
 A new operation is one entry, from user code too:
 
-    from atldas.operations import OPERATIONS
+    from .operations import OPERATIONS
     OPERATIONS["conv_1x1"] = lambda channels, stride: conv_bn(channels, channels, kernel=1, stride=stride)
 
 Every operation maps [N, C, H, W] to [N, C, ceil(H / stride), ceil(W / stride)]. The definitions are those of DARTS

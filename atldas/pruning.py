@@ -11,8 +11,8 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from .atomic import atomic_path
-from .config import config
+from .common.atomic import atomic_path
+from .common.config import config
 from .distribution import CellDistribution, Distribution
 
 

@@ -16,19 +16,19 @@ from torch import Tensor
 
 from . import __version__
 from .cell_picture import draw_cells
-from .config import config, fill, load_object, plain, suggestion
+from .common.config import config, fill, load_object, plain, suggestion
+from .common.curves import draw_curves
+from .common.errors import UserError
+from .common.interruption import Interruption
+from .common.progress import progress
+from .common.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
+from .common.schedule import linear, warm_up_cosine
 from .cost import operation_cost
-from .curves import draw_curves
 from .distribution import Distribution
-from .errors import UserError
 from .evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose, write_candidates
 from .genotype import Genotype
-from .interruption import Interruption
-from .progress import progress
 from .pruning import Pruner, PruningConfig, write_pruned
-from .runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
 from .samplers import EVALUATION_SAMPLERS, TRAINING_SAMPLERS, Draw
-from .schedule import linear, warm_up_cosine
 from .space import CellSpace, Space
 from .supernet import Supernet
 from .task import Task

@@ -15,11 +15,11 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
 from torch import nn
 
-from .config import config, fill, shown, suggestion
-from .errors import UserError
+from .common.config import config, fill, shown, suggestion
+from .common.errors import UserError
+from .common.shipped import names_in, read_named
 from .genotype import CellGenotype, Edge
 from .operations import OPERATIONS
-from .shipped import names_in, read_named
 
 SHIPPED = resources.files("atldas.search_spaces")
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .cell import Cell, CellFactory, CellPlace, Gates, fixed_cells
+from .common.errors import UserError
 from .cost import macs, operation_cost
-from .errors import UserError
 from .genotype import Genotype
 from .space import Space
 

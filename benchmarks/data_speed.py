@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 import torch
 
-from cheapmatting.augment import COLOURS, AugmentConfig
-from cheapmatting.backgrounds import BACKGROUNDS
-from cheapmatting.camera import CAMERA
-from cheapmatting.data import DataConfig, SourceConfig, batches, make_source
-from cheapmatting.drawn_trimap import drawn_trimap
-from cheapmatting.foregrounds import FOREGROUNDS
-from cheapmatting.sample import Sample
-from cheapmatting.sources import SyntheticSource
+from cheapmatting.data.augment import COLOURS, AugmentConfig
+from cheapmatting.data.camera import CAMERA
+from cheapmatting.data.config import DataConfig, SourceConfig, batches, make_source
+from cheapmatting.data.drawn_trimap import drawn_trimap
+from cheapmatting.data.sample import Sample
+from cheapmatting.data.sources import SyntheticSource
+from cheapmatting.drawing.backgrounds import BACKGROUNDS
+from cheapmatting.drawing.foregrounds import FOREGROUNDS
 
 
 def milliseconds(work: Callable[[int], object], count: int, warm_up: int = 1) -> float:

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from atldas.errors import UserError, exit_status
-from cheapmatting.metrics import METRICS, as_levels, gradient_kernels
+from atldas.common.errors import UserError, exit_status
+from cheapmatting.evaluation.metrics import METRICS, as_levels, gradient_kernels
 
 Levels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -1,7 +1,7 @@
 """CheapMatting beside closed-form and KNN matting (PyMatting), on held-out pairs and on photographs.
 
     pip install -e '.[peers]'
-    python benchmarks/peers.py --config experiments/train_default.yaml --weights model.safetensors
+    python benchmarks/peers.py --config experiments/recipes/train_seventh_round.yaml --weights model.safetensors
     python benchmarks/peers.py --config ... --weights a.safetensors b.safetensors --photos photos/ --picture peers.png
 
 The pairs are those that the configuration's training is validated on, in three sets: with the trimaps as drawn, and the
@@ -26,29 +26,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from atldas.atomic import atomic_path, write_text
-from atldas.config import read_config
-from atldas.errors import UserError, exit_status
-from atldas.machine import prepare
-from atldas.progress import progress
+from atldas.common.atomic import atomic_path, write_text
+from atldas.common.config import read_config
+from atldas.common.errors import UserError, exit_status
+from atldas.common.machine import prepare
+from atldas.common.progress import progress
 
 prepare()  # before torch comes in
 
-from cheapmatting.compose1k import sha256
-from cheapmatting.contact_sheet import GREEN
-from cheapmatting.cutouts import read_alpha
-from cheapmatting.data import make_source
-from cheapmatting.foreground import cut_out
-from cheapmatting.image_folder import image_files
-from cheapmatting.images import Bytes, write_image
-from cheapmatting.matte import Matter, read_pair
-from cheapmatting.metrics import METRICS, as_levels
-from cheapmatting.picture_strip import Row, picture_strip
+from cheapmatting.arrays import Bytes, Floats
+from cheapmatting.data.config import make_source
+from cheapmatting.data.contact_sheet import GREEN
+from cheapmatting.data.cutouts import read_alpha
+from cheapmatting.data.image_folder import image_files
+from cheapmatting.data.sample import Sample
+from cheapmatting.data.sources import Source
+from cheapmatting.evaluation.compose1k import sha256
+from cheapmatting.evaluation.metrics import METRICS, as_levels
+from cheapmatting.evaluation.picture_strip import Row, picture_strip
+from cheapmatting.images import write_image
+from cheapmatting.inference.foreground import cut_out
+from cheapmatting.inference.matte import Matter, read_pair
 from cheapmatting.pipeline import example
-from cheapmatting.recipe import TrainConfig
-from cheapmatting.sample import Sample
-from cheapmatting.sources import Source
-from cheapmatting.trimap import LEVELS, UNKNOWN, Floats, known_pixels_kept, make_trimap
+from cheapmatting.training.recipe import TrainConfig
+from cheapmatting.trimap import LEVELS, UNKNOWN, known_pixels_kept, make_trimap
 
 EXAMPLES = ("astronaut", "chelsea")
 CROPS, CROP_SHARE = 2, 0.22  # of a photograph: how many crops, and how wide as a share of its longer side

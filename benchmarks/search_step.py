@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from atldas.machine import prepare
+from atldas.common.machine import prepare
 
 prepare()
 

@@ -3,7 +3,7 @@
 python benchmarks/train_speed.py                       # the published network, 256x256, batch 4
 python benchmarks/train_speed.py runs/quickstart/variant.yaml --size 128 --batch 8 --precision bfloat16
 python benchmarks/train_speed.py --forward 2048        # one forward pass over 2048x2048 instead
-python benchmarks/train_speed.py --unprepared          # as a program that leaves out atldas.machine.prepare()
+python benchmarks/train_speed.py --unprepared          # as a program that leaves out atldas.common.machine.prepare()
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 
-from atldas.machine import prepare
+from atldas.common.machine import prepare
 
 if "--unprepared" not in sys.argv:  # before torch comes in
     prepare()
@@ -21,10 +21,10 @@ if "--unprepared" not in sys.argv:  # before torch comes in
 import torch
 
 from atldas.genotype import Genotype
-from cheapmatting.network import CheapMatting
-from cheapmatting.recipe import TrainConfig
-from cheapmatting.sample import Batch
-from cheapmatting.train import Training
+from cheapmatting.data.sample import Batch
+from cheapmatting.model.network import CheapMatting
+from cheapmatting.training.recipe import TrainConfig
+from cheapmatting.training.train import Training
 
 
 def made_up_batch(count: int, size: int) -> Batch:

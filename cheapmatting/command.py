@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atldas import __version__
-from atldas.errors import UserError, exit_status, require_one_process
-from atldas.machine import prepare
+from atldas.common.errors import UserError, exit_status, require_one_process
+from atldas.common.machine import prepare
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
-    "evaluate": ("evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
-    "preview-data": ("preview", "a contact sheet of the pairs that a configuration makes"),
-    "compose1k": ("compose1k", "the Composition-1K test set from your own copy of its parts"),
+    "evaluate": ("evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
+    "preview-data": ("data.preview", "a contact sheet of the pairs that a configuration makes"),
+    "compose1k": ("evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
 
 
@@ -104,7 +104,7 @@ def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run(options: argparse.Namespace) -> int:
-    from atldas.device import choose
+    from atldas.common.device import choose
 
     from .pipeline import load_pipeline, run
 
@@ -120,14 +120,14 @@ def _run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     import torch
 
-    from atldas import processes
-    from atldas.config import read_config
-    from atldas.device import choose
+    from atldas.common import processes
+    from atldas.common.config import read_config
+    from atldas.common.device import choose
 
-    from .network import CheapMatting, variant
-    from .recipe import TrainConfig
-    from .train import train
-    from .weights import take_weights
+    from .model.network import CheapMatting, variant
+    from .model.weights import take_weights
+    from .training.recipe import TrainConfig
+    from .training.train import train
 
     settings = read_config(TrainConfig, options.config, options.set)
     torch.manual_seed(settings.seed)
@@ -148,8 +148,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _matte(options: argparse.Namespace) -> int:
-    from .matte import Matter, matte_files
-    from .weights import DEFAULT
+    from .inference.matte import Matter, matte_files
+    from .model.weights import DEFAULT
 
     weights = DEFAULT if options.weights is None else options.weights
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
@@ -161,7 +161,7 @@ def _matte(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .info import inspect, parse_size, table
+    from .model.info import inspect, parse_size, table
 
     height, width = parse_size(options.size)
     print(table([inspect(variant, height, width) for variant in options.variants], height, width))

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from atldas.atomic import atomic_path
-from atldas.errors import UserError
+from atldas.common.atomic import atomic_path
+from atldas.common.errors import UserError
 
-Bytes = npt.NDArray[np.uint8]
+from .arrays import Bytes
+
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 # What each writer is told: JPEG a quality at which edges survive, WebP to be lossless.
 WRITERS: dict[str, list[int]] = {

@@ -12,23 +12,24 @@ import torch
 import yaml
 from annotated_types import Ge
 
-from atldas.atomic import write_text
-from atldas.config import assign, config, fill
-from atldas.errors import UserError
+from atldas.common.atomic import write_text
+from atldas.common.config import assign, config, fill
+from atldas.common.errors import UserError
+from atldas.common.runfolder import CONFIG
+from atldas.common.shipped import read_named
 from atldas.evaluate import Candidate
-from atldas.runfolder import CONFIG
 from atldas.search import Experiment, search
-from atldas.shipped import read_named
 
-from .data import DataConfig, make_source
-from .foreground import cut_out
-from .images import Bytes, write_image
-from .matte import Matter, read_pair
-from .network import CheapMatting
-from .recipe import TrainConfig
-from .sample import Sample
-from .train import train
-from .validation import half_everywhere, mean_sad, network_sad
+from .arrays import Bytes
+from .data.config import DataConfig, make_source
+from .data.sample import Sample
+from .images import write_image
+from .inference.foreground import cut_out
+from .inference.matte import Matter, read_pair
+from .model.network import CheapMatting
+from .training.recipe import TrainConfig
+from .training.train import train
+from .training.validation import half_everywhere, mean_sad, network_sad
 
 
 @config

@@ -11,14 +11,15 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from atldas.cell import CellFactory
-from atldas.config import config, plain
+from atldas.common.config import config, plain
 from atldas.genotype import Genotype
 
-from .data import DataConfig, Pool, batches, make_source
-from .losses import Weights, weighted_losses
-from .network import CheapMatting, NetworkConfig
-from .sample import Batch
-from .validation import network_sad
+from .data.config import DataConfig, make_source
+from .data.loader import Pool, batches
+from .data.sample import Batch
+from .model.network import CheapMatting, NetworkConfig
+from .training.losses import Weights, weighted_losses
+from .training.validation import network_sad
 
 SEARCHED = Genotype("searched", {})  # what the network is told while its cells are still being searched for
 

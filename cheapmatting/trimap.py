@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
-from .images import Bytes, decode
+from .arrays import Bytes, Floats
+from .images import decode
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 LEVELS = np.array([BACKGROUND, UNKNOWN, FOREGROUND], np.uint8)
@@ -18,8 +19,6 @@ LEVELS = np.array([BACKGROUND, UNKNOWN, FOREGROUND], np.uint8)
 TOLERANCE = 1 / 255 + 1e-6
 # How far a grey level in a file may be from 0, 128 or 255: covers 127 and mild JPEG noise, not drawn greys.
 GREY_SLACK = 8
-
-Floats = npt.NDArray[np.float32]
 
 
 def make_trimap(alpha: Floats, outer: float | Floats, inner: float | Floats) -> Bytes:

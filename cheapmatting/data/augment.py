@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from annotated_types import Ge, Le
 
-from atldas.config import config
+from atldas.common.config import config
 
-from .backgrounds import camouflaged
+from ..arrays import Floats, Rng
+from ..drawing.backgrounds import camouflaged
 from .camera import CameraConfig, photographed
 from .drawn_trimap import TrimapConfig
 from .geometry import (
@@ -35,8 +36,6 @@ from .geometry import (
     view,
 )
 from .sample import Sample
-from .textures import Rng
-from .trimap import Floats
 
 # A second foreground is dropped if more than this share of the picture would then be foreground.
 FULLEST = 0.9

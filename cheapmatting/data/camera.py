@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from atldas.config import config
+from atldas.common.config import config
 
+from ..arrays import Rng
 from .geometry import Chance, Range, check_range
 from .sample import Sample
-from .textures import Rng
 
 Quality = Annotated[int, Ge(1), Le(100)]
 

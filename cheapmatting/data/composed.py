@@ -10,18 +10,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
+from ..arrays import Bytes, Floats, Rng
+from ..images import read_image
+from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, random_trimap, read_trimap
 from .augment import AugmentConfig, augmented
 from .cutouts import SMALLEST_RATIO, matched, read_alpha
 from .drawn_trimap import drawn_trimap
 from .geometry import GeometryConfig, Matrix, moved, random_interpolation, random_turn, reach, seen, seen_part, view
 from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
-from .images import Bytes, read_image
 from .sample import Sample
-from .textures import Rng
-from .trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, Floats, make_trimap, random_trimap, read_trimap
 
 log = logging.getLogger(__name__)
 MIRRORED = cv2.BORDER_REFLECT_101

@@ -1,7 +1,7 @@
 """Many samples in one picture, to look at what a network is trained on.
 
-python -m cheapmatting.contact_sheet synthetic.png
-python -m cheapmatting.contact_sheet mine.png --foregrounds cutouts/ --backgrounds photos/
+python -m cheapmatting.data.contact_sheet synthetic.png
+python -m cheapmatting.data.contact_sheet mine.png --foregrounds cutouts/ --backgrounds photos/
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from atldas.errors import exit_status
+from atldas.common.errors import exit_status
 
-from .foregrounds import FOREGROUNDS
-from .images import Bytes, write_image
+from ..arrays import Bytes, Floats
+from ..drawing.foregrounds import FOREGROUNDS
+from ..images import write_image
 from .sample import Sample, composite
 from .sources import FolderSource, SyntheticSource
-from .trimap import Floats
 
 COLUMNS = ("image", "alpha", "trimap", "foreground", "on green")
 GREEN = np.array([0.15, 0.6, 0.25], np.float32)
@@ -74,7 +74,9 @@ def _write(picture: Bytes, text: str, at: tuple[int, int], colour: tuple[int, in
 
 def main() -> int:
     """The command in the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m cheapmatting.contact_sheet", description=contact_sheet.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m cheapmatting.data.contact_sheet", description=contact_sheet.__doc__
+    )
     parser.add_argument("path", help="the picture to write")
     parser.add_argument("--foregrounds", help="a folder of RGBA cut-outs (default: procedural foregrounds)")
     parser.add_argument("--backgrounds", help="a folder of photographs (default: procedural backgrounds)")

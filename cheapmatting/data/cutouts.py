@@ -14,8 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
+from ..arrays import Bytes, Floats, Rng
+from ..drawing.compositing import straight
+from ..images import decode, read_image, read_rgba
 from .geometry import (
     GeometryConfig,
     edge_pixel,
@@ -30,10 +33,6 @@ from .geometry import (
 )
 from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
-from .images import Bytes, decode, read_image, read_rgba
-from .layers import straight
-from .textures import Rng
-from .trimap import Floats
 
 log = logging.getLogger(__name__)
 # Cut-outs and photographs are enlarged by at most 1.5; beyond that they have no detail left.

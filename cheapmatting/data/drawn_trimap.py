@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from atldas.config import config
+from atldas.common.config import config
 
+from ..arrays import Bytes, Floats, Rng
+from ..drawing.textures import smooth_field
+from ..trimap import FOREGROUND, UNKNOWN, make_trimap
 from .geometry import Chance, Range, check_range
-from .images import Bytes
-from .textures import Rng, smooth_field
-from .trimap import FOREGROUND, UNKNOWN, Floats, make_trimap
 
 # Radii are given for pairs of this size, at which the field trains.
 USUAL_SIZE = 512

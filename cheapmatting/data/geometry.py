@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le, MinLen
 
-from atldas.config import config
+from atldas.common.config import config
 
-from .images import Bytes
-from .textures import Rng
-from .trimap import Floats
+from ..arrays import Bytes, Floats, Rng
 
 Matrix = npt.NDArray[np.float64]
 Chance = Annotated[float, Ge(0), Le(1)]

@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
+from ..images import READABLE
 from .image_cache import ImageCache
-from .images import READABLE
 from .name_list import selected
 
 T = TypeVar("T")

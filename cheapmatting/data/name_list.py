@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
 log = logging.getLogger(__name__)
 

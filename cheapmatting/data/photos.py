@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arrays import Floats, Rng
+from ..images import read_image
 from .cutouts import SMALLEST_RATIO, resized_square
 from .image_cache import ImageCache
 from .image_folder import ImageFolder
-from .images import read_image
-from .textures import Rng
-from .trimap import Floats
 
 
 class PhotoBackgrounds:

@@ -1,7 +1,7 @@
 """A look at the pairs that a configuration makes, before hours are spent on training with them.
 
-    python -m cheapmatting.preview training.yaml pairs.png
-    python -m cheapmatting.preview training.yaml pairs.png --set data.augment.real_world=true --count 20
+    python -m cheapmatting.data.preview training.yaml pairs.png
+    python -m cheapmatting.data.preview training.yaml pairs.png --set data.augment.real_world=true --count 20
 
 The file may be that of a training run (its `data` are shown), of a search (`task_options.data`), or hold the keys of
 `data` alone.
@@ -13,11 +13,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from atldas.config import assign, fill, read_yaml
-from atldas.errors import UserError, exit_status
+from atldas.common.config import assign, fill, read_yaml
+from atldas.common.errors import UserError, exit_status
 
+from .config import DataConfig, make_source
 from .contact_sheet import contact_sheet
-from .data import DataConfig, make_source
 
 PLACES = (("data",), ("task_options", "data"))
 
@@ -79,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
 
 def main() -> int:
     """The command in the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m cheapmatting.preview", description="A look at training pairs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cheapmatting.data.preview", description="A look at training pairs."
+    )
     add_arguments(parser)
     return exit_status(lambda: run(parser.parse_args()))
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .images import Bytes
-from .trimap import UNKNOWN, Floats, encode_trimap
+from ..arrays import Bytes, Floats
+from ..trimap import UNKNOWN, encode_trimap
 
 
 @dataclass(frozen=True)

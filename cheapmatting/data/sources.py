@@ -12,18 +12,18 @@ from typing import Protocol
 
 import numpy as np
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
+from ..arrays import Floats, Rng
+from ..drawing.backgrounds import Background, camouflaged, procedural_background
+from ..drawing.foregrounds import FOREGROUNDS, Foreground
+from ..trimap import random_trimap
 from .augment import AugmentConfig, augmented, combined, turned
-from .backgrounds import Background, camouflaged, procedural_background
 from .cutouts import Cutouts, cutout_folder
 from .drawn_trimap import drawn_trimap
-from .foregrounds import FOREGROUNDS, Foreground
 from .geometry import GeometryConfig
 from .photos import PhotoBackgrounds
 from .sample import Sample
-from .textures import Rng
-from .trimap import Floats, random_trimap
 
 # How often a background takes on the foreground's mean colour, where there is no augmentation.
 CAMOUFLAGE = 0.2

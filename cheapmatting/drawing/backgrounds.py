@@ -11,11 +11,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .layers import over
+from ..arrays import Floats, Rng
+from .compositing import over
 from .plants import leaves
 from .solids import solid, surface
-from .textures import Rng, grid, mixed, noise, ramp, random_colour, smooth_field, smoothstep, warped
-from .trimap import Floats
+from .textures import grid, mixed, noise, ramp, random_colour, smooth_field, smoothstep, warped
 
 Background = Callable[[int, Rng], Floats]
 

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .textures import Points
-from .trimap import Floats
+from ..arrays import Floats, Points
 
 SHIFT = 4  # cv2's fixed-point bits: coordinates to 1/16 of a canvas pixel
 # Below this alpha a pixel's own colour is too coarsely known (8-bit sources) to be trusted alone.

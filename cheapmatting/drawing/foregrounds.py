@@ -12,14 +12,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .layers import as_layer, straight
-from .nets import lace, mesh, net
+from ..arrays import Floats, Rng
+from .compositing import as_layer, straight
+from .meshes import lace, mesh, net
 from .plants import leaves
 from .solids import sharp
 from .strands import fur, hair
-from .textures import Rng
 from .translucent import glass, smoke, veil
-from .trimap import Floats
 from .wings import wings
 
 Foreground = Callable[[int, Rng], tuple[Floats, Floats]]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .layers import Canvas, over, shaded, straight
-from .textures import Points, Rng, blob, grid, noise, placement, random_colour, rotated, smooth_field
-from .trimap import Floats
+from ..arrays import Floats, Points, Rng
+from .compositing import Canvas, over, shaded, straight
+from .textures import blob, grid, noise, placement, random_colour, rotated, smooth_field
 
 Placement = Callable[[Points], Floats]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layers import Canvas, shaded, straight
-from .textures import Rng, blob, noise, rotated, smooth_field, varied
-from .trimap import Floats
+from ..arrays import Floats, Rng
+from .compositing import Canvas, shaded, straight
+from .textures import blob, noise, rotated, smooth_field, varied
 
 GREENS = np.array([[0.25, 0.42, 0.14], [0.36, 0.5, 0.2], [0.5, 0.55, 0.2], [0.16, 0.32, 0.16]], np.float32)
 AUTUMN = np.array([[0.72, 0.45, 0.12], [0.68, 0.25, 0.1], [0.8, 0.65, 0.25], [0.45, 0.3, 0.15]], np.float32)

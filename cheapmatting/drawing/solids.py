@@ -5,21 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .layers import Canvas, over, straight
-from .textures import (
-    Points,
-    Rng,
-    blob,
-    grid,
-    mixed,
-    noise,
-    ramp,
-    random_colour,
-    rotated,
-    smooth_field,
-    smoothstep,
-)
-from .trimap import Floats
+from ..arrays import Floats, Points, Rng
+from .compositing import Canvas, over, straight
+from .textures import blob, grid, mixed, noise, ramp, random_colour, rotated, smooth_field, smoothstep
 
 
 def sharp(size: int, rng: Rng) -> tuple[Floats, Floats]:

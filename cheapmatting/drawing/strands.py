@@ -7,10 +7,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .images import Bytes
-from .layers import Canvas, shaded, straight
-from .textures import Points, Rng, blob, grid, mixed, noise, random_colour, rotated, smooth_field, varied
-from .trimap import Floats
+from ..arrays import Bytes, Floats, Points, Rng
+from .compositing import Canvas, shaded, straight
+from .textures import blob, grid, mixed, noise, random_colour, rotated, smooth_field, varied
 
 # RGB of human hair, from black over brown, auburn and blond to white; dyed hair is any colour.
 HAIR_COLOURS = np.array(

@@ -6,12 +6,8 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from .trimap import Floats
-
-Rng = np.random.Generator
-Points = npt.NDArray[np.floating]  # [..., 2], x first, of either precision
+from ..arrays import Floats, Points, Rng
 
 
 def smooth_field(size: int, rng: Rng, cells: int, channels: int = 1) -> Floats:

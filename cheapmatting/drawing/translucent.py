@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .layers import as_layer, over, straight
-from .textures import Rng, billows, grid, mixed, noise, ramp, random_colour, smoothstep, stretched, warped
-from .trimap import Floats
+from ..arrays import Floats, Rng
+from .compositing import as_layer, over, straight
+from .textures import billows, grid, mixed, noise, ramp, random_colour, smoothstep, stretched, warped
 
 
 def smoke(size: int, rng: Rng) -> tuple[Floats, Floats]:

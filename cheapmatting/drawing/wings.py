@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from .layers import Canvas, as_layer, over, straight
+from ..arrays import Floats, Points, Rng
+from .compositing import Canvas, as_layer, over, straight
 from .solids import solid
-from .textures import Points, Rng, mixed, noise, random_colour, rotated
-from .trimap import Floats
+from .textures import mixed, noise, random_colour, rotated
 
 Shape = Callable[[Points], Floats]  # from a wing's own points [..., 2] into the picture
 

@@ -27,12 +27,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from atldas.atomic import atomic_path, write_text
-from atldas.errors import UserError, exit_status
-from atldas.progress import progress
+from atldas.common.atomic import atomic_path, write_text
+from atldas.common.errors import UserError, exit_status
+from atldas.common.progress import progress
 
-from .images import Bytes, write_image
-from .name_list import read_names
+from ..arrays import Bytes
+from ..data.name_list import read_names
+from ..images import write_image
 
 TEST_BACKGROUNDS, TRAINING_BACKGROUNDS = 20, 100  # for each foreground
 MANIFEST = "manifest.tsv"
@@ -327,7 +328,9 @@ def run(options: argparse.Namespace) -> int:
 
 def main() -> int:
     """The command in the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m cheapmatting.compose1k", description="Build Composition-1K.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cheapmatting.evaluation.compose1k", description="Build Composition-1K."
+    )
     add_arguments(parser)
     return exit_status(lambda: run(parser.parse_args()))
 

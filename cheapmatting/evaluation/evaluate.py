@@ -20,21 +20,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from atldas.atomic import atomic_path, write_text
-from atldas.errors import UserError
-from atldas.interruption import Interruption
-from atldas.progress import progress
-from atldas.runfolder import open_run
+from atldas.common.atomic import atomic_path, write_text
+from atldas.common.errors import UserError
+from atldas.common.interruption import Interruption
+from atldas.common.progress import progress
+from atldas.common.runfolder import open_run
 
+from ..arrays import Bytes
+from ..data.cutouts import read_alpha
+from ..images import read_image, write_image
+from ..inference.matte import Matter, read_pair
+from ..model.weights import DEFAULT, weights_file
+from ..trimap import UNKNOWN, read_trimap
 from .compose1k import sha256
-from .cutouts import read_alpha
-from .evaluation_files import Entry, pair_files
-from .images import Bytes, read_image, write_image
-from .matte import Matter, read_pair
 from .metrics import METRICS, as_levels
+from .pairing import Entry, pair_files
 from .picture_strip import Row, error_picture, picture_strip
-from .trimap import UNKNOWN, read_trimap
-from .weights import DEFAULT, weights_file
 
 TABLE, MEANS, WORST = "per_image.csv", "means.yaml", "worst.png"
 WORST_COUNT = 10

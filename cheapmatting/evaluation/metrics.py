@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
 from .connectivity import connected_level
 

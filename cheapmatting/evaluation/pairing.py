@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
-from .cutouts import matched
-from .image_folder import image_files
+from ..data.cutouts import matched
+from ..data.image_folder import image_files
 
 SHOWN = 5  # names in a message
 

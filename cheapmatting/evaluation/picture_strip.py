@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .images import Bytes
+from ..arrays import Bytes
 
 GAP = 4  # pixels of white between the tiles
 LABEL = 18  # pixels: the height of a heading and of a row's label

@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .images import Bytes
-from .trimap import Floats
+from ..arrays import Bytes, Floats
 
 
 def estimate_foreground(image: Floats, alpha: Floats, radii: tuple[int, ...] = (90, 6)) -> Floats:

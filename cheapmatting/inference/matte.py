@@ -13,14 +13,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from atldas.device import choose
-from atldas.errors import UserError
+from atldas.common.device import choose
+from atldas.common.errors import UserError
 
+from ..arrays import Bytes, Floats
+from ..images import read_image, require_writable_suffix, write_image
+from ..model.network import CheapMatting
+from ..model.weights import DEFAULT
+from ..trimap import LEVELS, UNKNOWN, encode_trimap, known_pixels_kept, read_trimap
 from .foreground import cut_out
-from .images import Bytes, read_image, require_writable_suffix, write_image
-from .network import CheapMatting
-from .trimap import LEVELS, UNKNOWN, Floats, encode_trimap, known_pixels_kept, read_trimap
-from .weights import DEFAULT
 
 # Axes of [N, C, H, W] to mirror for each view; two views are the first two.
 VIEWS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from atldas.common.errors import UserError
 from atldas.cost import cost, macs_by_part, parameters
-from atldas.errors import UserError
 
 from .network import CheapMatting, variant
 from .padding import padded_size
-from .weights import UNUSED_PARAMETERS
+from .published import UNUSED_PARAMETERS
 
 PUBLISHED_PARAMETERS = 6_023_025  # of a published checkpoint, with the unused ones
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
-from atldas.config import config, fill
-from atldas.errors import UserError
+from atldas.common.config import config, fill
+from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 
 from .hints import HINTS, hints

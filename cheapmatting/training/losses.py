@@ -17,9 +17,9 @@ from pydantic import AfterValidator
 from torch import Tensor
 from torch.nn import functional as F
 
-from atldas import processes
+from atldas.common import processes
 
-from .sample import Batch
+from ..data.sample import Batch
 
 Loss = Callable[[Tensor, Batch], Tensor]
 

@@ -10,11 +10,11 @@ import torch
 from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator
 
-from atldas.config import config
-from atldas.muon import Muon
+from atldas.common.config import config
 
-from .data import DataConfig
+from ..data.config import DataConfig
 from .losses import Weights
+from .muon import Muon
 
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]

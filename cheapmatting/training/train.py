@@ -16,23 +16,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from atldas import processes
-from atldas.config import plain
-from atldas.curves import draw_curves
-from atldas.device import bfloat16_pays
-from atldas.errors import UserError
+from atldas.common import processes
+from atldas.common.config import plain
+from atldas.common.curves import draw_curves
+from atldas.common.device import bfloat16_pays
+from atldas.common.errors import UserError
+from atldas.common.interruption import Interruption
+from atldas.common.progress import progress
+from atldas.common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
+from atldas.common.schedule import warm_up_cosine
 from atldas.genotype import Genotype
-from atldas.interruption import Interruption
-from atldas.progress import progress
-from atldas.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
-from atldas.schedule import warm_up_cosine
 
-from .data import batches, make_source
+from ..data.config import make_source
+from ..data.loader import batches
+from ..data.sample import Batch, Sample
+from ..data.sources import Source
+from ..model.network import CheapMatting
 from .losses import weighted_losses
-from .network import CheapMatting
 from .recipe import OPTIMIZERS, StageConfig, TrainConfig
-from .sample import Batch, Sample
-from .sources import Source
 from .validation import network_sad
 
 DIVERGED = "diverged_batch{}.pt"
@@ -264,7 +265,7 @@ def train(
     """Train `network` in a run folder; the averaged weights are its model.safetensors.
 
     The folder also gets config.yaml, checkpoint.pt, log.csv, tensorboard/, curves.png and, with validation,
-    best.safetensors. Under torchrun (see `atldas.processes.joined`) all processes train it together, each on batches of
+    best.safetensors. Under torchrun (see `atldas.common.processes`) all processes train it together, each on batches of
     `settings.batch`; the run is that of one process with so many times the batch, and either may resume the other's.
 
     Returns:

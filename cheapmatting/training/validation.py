@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .metrics import sad
-from .sample import Sample, collate
-from .trimap import Floats, known_pixels_kept
+from ..arrays import Floats
+from ..data.sample import Sample, collate
+from ..evaluation.metrics import sad
+from ..trimap import known_pixels_kept
 
 
 @torch.no_grad()

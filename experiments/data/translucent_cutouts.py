@@ -1,7 +1,7 @@
-"""List the cut-outs that are translucent over large areas, which experiments/train_default.yaml draws more often.
+"""List the cut-outs that are translucent over large areas, which the later recipes draw more often.
 
-    python experiments/translucent_cutouts.py --foregrounds DIR --without experiments/validation/foregrounds.txt \
-        --out experiments/translucent.txt
+    python experiments/data/translucent_cutouts.py --foregrounds DIR \
+        --without experiments/data/validation/foregrounds.txt --out experiments/data/translucent.txt
 
 Broadly translucent is where alpha is neither 0 nor 1 for four pixels around: a wing, gauze, a flame, but no edge and no
 hair. Cut-outs are listed with 0.04 to 0.8 such pixels for each visible one; beyond that are mists and clouds.
@@ -15,12 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from atldas.atomic import write_text
-from atldas.errors import exit_status
-from cheapmatting.image_folder import image_files
+from atldas.common.atomic import write_text
+from atldas.common.errors import exit_status
+from cheapmatting.arrays import Floats
+from cheapmatting.data.image_folder import image_files
+from cheapmatting.data.name_list import selected
 from cheapmatting.images import read_rgba
-from cheapmatting.name_list import selected
-from cheapmatting.trimap import Floats
 
 VISIBLE = 0.08
 BETWEEN = (0.04, 0.96)

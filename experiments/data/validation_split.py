@@ -1,6 +1,6 @@
-"""Hold out foregrounds by subject and backgrounds at random; write the lists that experiments/train_default.yaml names.
+"""Hold out foregrounds by subject and backgrounds at random; write the lists that the recipes name.
 
-    python experiments/validation_split.py --foregrounds DIR --backgrounds DIR --out experiments/validation
+    python experiments/data/validation_split.py --foregrounds DIR --backgrounds DIR --out experiments/data/validation
 
 Two cut-outs belong to one subject if their names begin with the same word (`konrad-human-glad`, `konrad-elvish`), or if
 their pictures are alike: colours and alpha at 16x16, also mirrored, with a correlation over 0.9. Subjects, not files,
@@ -18,9 +18,9 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
-from atldas.atomic import write_text
-from atldas.errors import exit_status
-from cheapmatting.image_folder import image_files
+from atldas.common.atomic import write_text
+from atldas.common.errors import exit_status
+from cheapmatting.data.image_folder import image_files
 from cheapmatting.images import read_rgba
 
 ALIKE = 0.9

@@ -7,7 +7,7 @@ import torch
 from toy import ToyNetwork, space
 
 from atldas.cell import Cell, CellPlace, Gates, fixed_cells
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
 from atldas.space import Space
 from atldas.supernet import Supernet

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
 from atldas.cell_picture import cells_figure, draw_cells
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
 from atldas.space import CellSpace, Space
 

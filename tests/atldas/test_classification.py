@@ -15,8 +15,8 @@ from toy import image_folder
 
 from atldas.cell import fixed_cells
 from atldas.classification import ImageClassifier, ImageFolderOptions, ImageFolderTask, Labelled
-from atldas.config import fill
-from atldas.errors import UserError
+from atldas.common.config import fill
+from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.space import Space
 from atldas.supernet import Supernet

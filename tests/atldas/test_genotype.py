@@ -15,7 +15,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype, shipped_names
 from atldas.operations import OPERATIONS
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from toy import cell_space, random_distribution
 
-from atldas.config import fill
+from atldas.common.config import fill
+from atldas.common.errors import UserError
 from atldas.distribution import Distribution
-from atldas.errors import UserError
 from atldas.pruning import Pruner, PruningConfig
 from atldas.samplers import EVALUATION_SAMPLERS, TRAINING_SAMPLERS
 from atldas.space import Space

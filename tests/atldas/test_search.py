@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from toy import SPACE_FILE, image_folder
 
 from atldas.classification import ImageFolderTask
-from atldas.config import fill, plain
-from atldas.errors import UserError
+from atldas.common.config import fill, plain
+from atldas.common.errors import UserError
+from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.genotype import Genotype
-from atldas.runfolder import load_checkpoint, read_log
 from atldas.search import COLUMNS, Experiment, Search, search
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import cell_space
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge
 from atldas.operations import OPERATIONS
 from atldas.space import CellSpace, Space, shipped_spaces

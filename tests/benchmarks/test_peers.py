@@ -1,27 +1,21 @@
 """benchmarks/peers.py: closed-form and KNN matting on the same pairs as networks."""
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 
-from cheapmatting.data import DataConfig, make_source
+from cheapmatting.data.config import DataConfig, make_source
 
 
 @pytest.fixture(scope="module")
 def peers() -> Iterator[ModuleType]:
     threads = torch.get_num_threads()
     pytest.importorskip("pymatting", reason="PyMatting is not installed (pip install -e '.[peers]')")
-    path = Path(__file__).parents[1] / "benchmarks" / "peers.py"
-    spec = importlib.util.spec_from_file_location("peers", path)
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    yield loaded
+    yield load_script("benchmarks/peers.py")
     torch.set_num_threads(threads)  # PyMatting's Numba sets OpenMP's number of threads for everybody
 
 

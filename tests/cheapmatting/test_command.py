@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from small import NETWORK, SIZE, photograph, small_network
-from test_network import edited
+from small import NETWORK, SIZE, edited, photograph, small_network
 
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
-from cheapmatting.matte import Matter
-from cheapmatting.network import CheapMatting
+from cheapmatting.inference.matte import Matter
+from cheapmatting.model.network import CheapMatting
 from cheapmatting.pipeline import example
 from cheapmatting.trimap import read_trimap
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
 
 

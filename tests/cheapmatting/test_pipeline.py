@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from small import NETWORK, SIZE, photograph
-from test_train import stop_after
+from small import NETWORK, SIZE, photograph, stop_after
 
-from atldas.config import plain
-from atldas.errors import UserError
+from atldas.common.config import plain
+from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.search import Search
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
-from cheapmatting.matte import Matter
-from cheapmatting.network import CheapMatting, NetworkConfig, variant
+from cheapmatting.inference.matte import Matter
+from cheapmatting.model.network import CheapMatting, NetworkConfig, variant
 from cheapmatting.pipeline import example, load_pipeline, side_by_side
-from cheapmatting.train import Training
+from cheapmatting.training.train import Training
 
 SHRUNK = {
     "search.task_options.network": NETWORK,

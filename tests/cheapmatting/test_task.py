@@ -12,14 +12,14 @@ import torch
 from small import NETWORK
 
 from atldas.cell import fixed_cells
-from atldas.config import fill, plain
-from atldas.errors import UserError
+from atldas.common.config import fill, plain
+from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.search import Experiment, search
-from cheapmatting.metrics import sad
-from cheapmatting.network import CheapMatting, NetworkConfig
+from cheapmatting.evaluation.metrics import sad
+from cheapmatting.model.network import CheapMatting, NetworkConfig
 from cheapmatting.task import MattingOptions, MattingTask
-from cheapmatting.validation import predict
+from cheapmatting.training.validation import predict
 
 CPU = torch.device("cpu")
 OPTIONS = {

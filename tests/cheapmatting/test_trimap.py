@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from cheapmatting.images import write_image
 from cheapmatting.trimap import encode_trimap, known_pixels_kept, make_trimap, random_trimap, read_trimap
 

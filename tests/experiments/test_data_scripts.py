@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cheapmatting.experiments import translucent_cutouts, validation_split
+from scripts import load_script
 
+from cheapmatting.data.name_list import read_names
 from cheapmatting.images import write_image
-from cheapmatting.name_list import read_names
+
+translucent_cutouts = load_script("experiments/data/translucent_cutouts.py")
+validation_split = load_script("experiments/data/validation_split.py")
 
 
 def square(value: float, soft: int = 0) -> np.ndarray:

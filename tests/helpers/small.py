@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from atldas.config import fill
-from cheapmatting.data import DataConfig, make_source
-from cheapmatting.network import CheapMatting, variant
-from cheapmatting.recipe import TrainConfig
-from cheapmatting.sample import Sample
+from atldas.common.config import fill
+from atldas.genotype import Genotype
+from cheapmatting.data.config import DataConfig, make_source
+from cheapmatting.data.sample import Sample
+from cheapmatting.model.network import CheapMatting, variant
+from cheapmatting.training.recipe import TrainConfig
+from cheapmatting.training.train import Training
 
 NETWORK: dict[str, Any] = {
     "width": 8, "cells": 3, "reductions": [1, 2], "stem": 8, "stem_mid": 8, "pooling_windows": [5, 13],
@@ -59,3 +65,26 @@ def digests(state: dict[str, torch.Tensor]) -> dict[str, str]:
         name: hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
         for name, tensor in state.items()
     }
+
+
+def edited(folder: Path, network: str, name: str = "mine") -> Path:
+    """The published genotype's file with another `network:` section."""
+    published = Genotype.load("cheapmatting")
+    path = folder / f"{name}.yaml"
+    text = Genotype(name, published.cells).to_yaml()
+    path.write_text(f"{text}network:\n  {network}\n")
+    return path
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGINT) -> None:
+    """Let the next run get a signal, as from Ctrl-C, during step number `steps`."""
+    original, count = Training.train_step, 0
+
+    def step(self: Training, batch: Any) -> dict[str, float]:
+        nonlocal count
+        count += 1
+        if count == steps:
+            os.kill(os.getpid(), number)
+        return original(self, batch)
+
+    monkeypatch.setattr(Training, "train_step", step)

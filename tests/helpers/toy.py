@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atldas.cell import CellFactory, CellPlace
-from atldas.config import config
+from atldas.common.config import config
 from atldas.distribution import Distribution
 from atldas.genotype import Genotype
 from atldas.space import CellSpace, Space

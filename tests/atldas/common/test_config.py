@@ -13,8 +13,8 @@ from annotated_types import Ge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atldas.config import assign, config, fill, load_object, parse_yaml, plain, read_config, shown
-from atldas.errors import UserError
+from atldas.common.config import assign, config, fill, load_object, parse_yaml, plain, read_config, shown
+from atldas.common.errors import UserError
 
 
 @config

@@ -29,20 +29,21 @@ def run(code: str, **environment: str) -> str:
 
 def test_threads_spin_briefly_unless_somebody_said_otherwise() -> None:
     names = "os.environ.get('OMP_WAIT_POLICY'), os.environ.get('GOMP_SPINCOUNT')"
-    code = f"import os; from atldas.machine import prepare; prepare(); print({names})"
+    code = f"import os; from atldas.common.machine import prepare; prepare(); print({names})"
     assert run(code) == "None 20000"
     assert run(code, GOMP_SPINCOUNT="5") == "None 5"
     assert run(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None"
 
 
 def test_preparing_imports_no_torch() -> None:
-    assert run("import sys; from atldas.machine import prepare; prepare(); print('torch' in sys.modules)") == "False"
+    code = "import sys; from atldas.common.machine import prepare; prepare(); print('torch' in sys.modules)"
+    assert run(code) == "False"
     code = "import sys; import cheapmatting.command, atldas.command; print('torch' in sys.modules)"
     assert run(code) == "False"  # else the settings would come too late
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator that is set is glibc's")
 def test_freed_blocks_are_used_again() -> None:
-    prepared = "from atldas.machine import prepare; prepare()\nimport torch" + FAULTS
+    prepared = "from atldas.common.machine import prepare; prepare()\nimport torch" + FAULTS
     count = int(run(prepared + "work(); work(); before = faults(); work(); print(faults() - before)"))
     assert count < 100  # each page again each time would be 65,536

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import NETWORK, SIZE
-from test_network import edited
+from small import NETWORK, SIZE, edited
 from torch import nn
 
-from atldas import processes
-from atldas.runfolder import load_checkpoint, logged, read_log
-from cheapmatting.network import CheapMatting
+from atldas.common import processes
+from atldas.common.runfolder import load_checkpoint, logged, read_log
+from cheapmatting.model.network import CheapMatting
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo needs a POSIX system here")
 RECIPE = f"""

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from atldas.errors import UserError
-from atldas.runfolder import RunLog, load_checkpoint, logged, open_run, read_log, save_checkpoint
+from atldas.common.errors import UserError
+from atldas.common.runfolder import RunLog, load_checkpoint, logged, open_run, read_log, save_checkpoint
 
 SETTINGS = {"name": "a", "rates": (1e-5, 2.0), "inner": {"steps": 3, "none": None}}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atldas.schedule import linear, warm_up_cosine
+from atldas.common.schedule import linear, warm_up_cosine
 
 
 def test_linear() -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pairs import SIZE, a_photograph, a_sample, soft_disc
 
-from atldas.config import fill
-from atldas.errors import UserError
-from cheapmatting.augment import COLOURS, AugmentConfig, combined
-from cheapmatting.camera import CAMERA, CameraConfig
-from cheapmatting.sample import composite
+from atldas.common.config import fill
+from atldas.common.errors import UserError
+from cheapmatting.data.augment import COLOURS, AugmentConfig, combined
+from cheapmatting.data.camera import CAMERA, CameraConfig
+from cheapmatting.data.sample import composite
 
 # Two foregrounds in one.
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from pairs import SIZE, a_photograph, a_sample, soft_disc
 
-from cheapmatting.augment import AugmentConfig, augmented
-from cheapmatting.camera import CAMERA, CameraConfig, photographed
-from cheapmatting.losses import composition
-from cheapmatting.sample import Sample, collate
+from cheapmatting.data.augment import AugmentConfig, augmented
+from cheapmatting.data.camera import CAMERA, CameraConfig, photographed
+from cheapmatting.data.sample import Sample, collate
+from cheapmatting.training.losses import composition
 from cheapmatting.trimap import make_trimap
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import soft_disc
 
-from cheapmatting.drawn_trimap import TrimapConfig, drawn_trimap
+from cheapmatting.data.drawn_trimap import TrimapConfig, drawn_trimap
 
 
 @settings(max_examples=40, deadline=None)

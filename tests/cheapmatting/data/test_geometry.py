@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import SIZE, soft_disc
 
-from cheapmatting.augment import turned
-from cheapmatting.cutouts import turned_cutout
-from cheapmatting.geometry import GeometryConfig, moved, random_turn, reach, seen, seen_part, view
+from cheapmatting.data.augment import turned
+from cheapmatting.data.cutouts import turned_cutout
+from cheapmatting.data.geometry import GeometryConfig, moved, random_turn, reach, seen, seen_part, view
 
 
 @settings(max_examples=30, deadline=None)

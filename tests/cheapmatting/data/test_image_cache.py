@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cheapmatting.image_cache import ImageCache
+from cheapmatting.data.image_cache import ImageCache
 
 
 def test_the_cache_keeps_the_last_used_up_to_its_limit() -> None:

@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_sources import equal, write_cutout, write_pair
+from pairs import equal, write_cutout, write_pair
 
-from atldas.config import fill, plain
-from atldas.errors import UserError
-from cheapmatting.composed import ComposedSource
-from cheapmatting.data import DataConfig, MixedSource, Pool, SourceConfig, batches, make_source
-from cheapmatting.foregrounds import FOREGROUNDS
+from atldas.common.config import fill, plain
+from atldas.common.errors import UserError
+from cheapmatting.data.composed import ComposedSource
+from cheapmatting.data.config import DataConfig, MixedSource, SourceConfig, make_source
+from cheapmatting.data.loader import Pool, batches
+from cheapmatting.data.sample import Batch
+from cheapmatting.data.sources import FolderSource, LayeredSource, SyntheticSource
+from cheapmatting.drawing.foregrounds import FOREGROUNDS
 from cheapmatting.images import write_image
-from cheapmatting.sample import Batch
-from cheapmatting.sources import FolderSource, LayeredSource, SyntheticSource
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_pool_makes_each_sample_once():
     assert equal(pool[0], pool[2]) and equal(pool[1], pool[3]) and Counted.made == 2
 
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the cut-outs and photographs in {DATA}")

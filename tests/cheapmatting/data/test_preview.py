@@ -5,11 +5,11 @@ import argparse
 import numpy as np
 import pytest
 
-from atldas.errors import UserError
-from cheapmatting.contact_sheet import COLUMNS, GAP, HEADING
-from cheapmatting.data import DataConfig, make_source
+from atldas.common.errors import UserError
+from cheapmatting.data.config import DataConfig, make_source
+from cheapmatting.data.contact_sheet import COLUMNS, GAP, HEADING
+from cheapmatting.data.preview import add_arguments, preview, read_data_config, run
 from cheapmatting.images import read_image
-from cheapmatting.preview import add_arguments, preview, read_data_config, run
 
 
 def test_a_sheet_shows_the_samples_of_the_source(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cheapmatting.sample import Sample, collate
+from cheapmatting.data.sample import Sample, collate
 from cheapmatting.trimap import make_trimap
 
 

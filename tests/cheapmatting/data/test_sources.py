@@ -3,38 +3,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pairs import equal, write_cutout, write_pair
 
-from atldas.errors import UserError
-from cheapmatting.augment import AugmentConfig
-from cheapmatting.backgrounds import procedural_background
-from cheapmatting.composed import ComposedSource, without_contradictions
-from cheapmatting.cutouts import Cutouts, cropped_cutout, cutout_folder, pair_folder, read_cutout
-from cheapmatting.foregrounds import FOREGROUNDS
-from cheapmatting.geometry import GeometryConfig
-from cheapmatting.image_cache import ImageCache
-from cheapmatting.image_folder import image_files
+from atldas.common.errors import UserError
+from cheapmatting.data.augment import AugmentConfig
+from cheapmatting.data.composed import ComposedSource, without_contradictions
+from cheapmatting.data.cutouts import Cutouts, cropped_cutout, cutout_folder, pair_folder, read_cutout
+from cheapmatting.data.geometry import GeometryConfig
+from cheapmatting.data.image_cache import ImageCache
+from cheapmatting.data.image_folder import image_files
+from cheapmatting.data.photos import PhotoBackgrounds
+from cheapmatting.data.sample import collate
+from cheapmatting.data.sources import FolderSource, LayeredSource, ProceduralForegrounds, SyntheticSource
+from cheapmatting.drawing.backgrounds import procedural_background
+from cheapmatting.drawing.foregrounds import FOREGROUNDS
 from cheapmatting.images import decode, write_image
-from cheapmatting.photos import PhotoBackgrounds
-from cheapmatting.sample import Sample, collate
-from cheapmatting.sources import FolderSource, LayeredSource, ProceduralForegrounds, SyntheticSource
 from cheapmatting.trimap import make_trimap
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-ARRAYS = ("foreground", "background", "alpha", "trimap")
-
-
-def equal(first: Sample, second: Sample) -> bool:
-    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ARRAYS)
-
-
-def write_cutout(path: Path, seed: int, height: int = 60, width: int = 80) -> None:
-    """An opaque coloured ellipse with a one-pixel soft edge; black where transparent."""
-    ys, xs = np.mgrid[:height, :width]
-    r = np.hypot((ys - height / 2) / (height * 0.4), (xs - width / 2) / (width * 0.4))
-    alpha = np.clip((1 - r) * height * 0.4 + 0.5, 0, 1)
-    colour = np.random.default_rng(seed).integers(100, 256, 3)
-    rgb = np.where(alpha[..., None] > 0, colour, 0)
-    write_image(path, np.dstack([rgb, alpha * 255]).astype(np.uint8))
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.fixture
@@ -240,20 +226,6 @@ def test_lists_that_cannot_serve(folders, tmp_path):
             names.write_bytes(content)
         with pytest.raises(UserError, match=message):
             cutout_folder(folders[0], without=names)
-
-
-def write_pair(root: Path, name: str, seed: int, mode: str = "grey", suffix: str = ".jpg") -> None:
-    """An ellipse as colours/NAME.jpg (white where transparent) and alphas/NAME.png."""
-    write_cutout(root / "whole.png", seed)
-    rgba = read_cutout(root / "whole.png")
-    (root / "whole.png").unlink()
-    (root / "colours").mkdir(exist_ok=True)
-    (root / "alphas").mkdir(exist_ok=True)
-    alpha = rgba[..., 3]
-    colours = np.where(alpha[..., None] > 0, rgba[..., :3], 255).astype(np.uint8)
-    write_image(root / "colours" / f"{name}{suffix}", colours)
-    channels = np.dstack([alpha, alpha // 2, alpha // 3]) if mode == "colour" else alpha
-    write_image(root / "alphas" / f"{name}.png", channels)
 
 
 @pytest.mark.parametrize("mode", ["grey", "colour"])

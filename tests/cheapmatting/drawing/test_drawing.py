@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from cheapmatting.backgrounds import BACKGROUNDS, camouflaged, procedural_background
-from cheapmatting.contact_sheet import contact_sheet, pictures
-from cheapmatting.foregrounds import FOREGROUNDS
+from cheapmatting.data.contact_sheet import contact_sheet, pictures
+from cheapmatting.data.sources import SyntheticSource
+from cheapmatting.drawing.backgrounds import BACKGROUNDS, camouflaged, procedural_background
+from cheapmatting.drawing.compositing import Canvas, as_layer, extended_colours, over, straight
+from cheapmatting.drawing.foregrounds import FOREGROUNDS
 from cheapmatting.images import read_image
-from cheapmatting.layers import Canvas, as_layer, extended_colours, over, straight
-from cheapmatting.sources import SyntheticSource
 
 SIZE = 128
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atldas.errors import UserError
-from cheapmatting.compose1k import (
+from atldas.common.errors import UserError
+from cheapmatting.data.image_folder import image_files
+from cheapmatting.data.sources import WIDTHS
+from cheapmatting.evaluation.compose1k import (
     COLUMNS,
     MANIFEST,
     add_arguments,
@@ -25,8 +27,6 @@ from cheapmatting.compose1k import (
     sha256,
     write_training_list,
 )
-from cheapmatting.image_folder import image_files
-from cheapmatting.sources import WIDTHS
 
 FOREGROUNDS = ("zebra.png", "ant_o.png")  # their order is not that of the alphabet
 
@@ -181,7 +181,7 @@ def test_an_interrupted_run_goes_on(adobe, tmp_path):
 
 def test_the_set_is_ready_for_use(adobe, tmp_path):
     """`composed` sources find image, alpha and trimap by name."""
-    from cheapmatting.composed import ComposedSource
+    from cheapmatting.data.composed import ComposedSource
 
     build_test_set(pairs_for_testing(adobe, tmp_path / "voc"), tmp_path / "out")
     folders = [tmp_path / "out" / name for name in ("merged", "alpha", "trimaps")]

@@ -12,14 +12,15 @@ import pytest
 import yaml
 from small import photograph, small_network
 
-from atldas.errors import UserError
-from atldas.interruption import Interruption
-from cheapmatting import evaluate as module
-from cheapmatting.evaluate import MEANS, TABLE, WORST, Measured, add_arguments, read_table, run
-from cheapmatting.evaluation_files import pair_files
-from cheapmatting.images import Bytes, read_image, write_image
-from cheapmatting.metrics import METRICS
-from cheapmatting.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
+from atldas.common.errors import UserError
+from atldas.common.interruption import Interruption
+from cheapmatting.arrays import Bytes
+from cheapmatting.evaluation import evaluate as module
+from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, Measured, add_arguments, read_table, run
+from cheapmatting.evaluation.metrics import METRICS
+from cheapmatting.evaluation.pairing import pair_files
+from cheapmatting.evaluation.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
+from cheapmatting.images import read_image, write_image
 
 
 def call(*arguments: object) -> int:

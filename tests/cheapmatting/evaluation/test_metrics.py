@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from atldas.errors import UserError
-from cheapmatting.connectivity import STEPS, connected_level, largest_component, lowest_level
-from cheapmatting.metrics import (
+from atldas.common.errors import UserError
+from cheapmatting.evaluation.connectivity import STEPS, connected_level, largest_component, lowest_level
+from cheapmatting.evaluation.metrics import (
     METRICS,
     connectivity_error,
     gradient_amplitude,

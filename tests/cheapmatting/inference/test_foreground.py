@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cheapmatting.foreground import cut_out, estimate_foreground
 from cheapmatting.images import read_image
+from cheapmatting.inference.foreground import cut_out, estimate_foreground
 from cheapmatting.pipeline import example
 
 RED, BLUE = np.array([0.9, 0.2, 0.1], np.float32), np.array([0.1, 0.3, 0.8], np.float32)

@@ -15,11 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small import photograph, small_network
 
-from atldas.errors import UserError
-from cheapmatting.foreground import estimate_foreground
+from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
-from cheapmatting.matte import Matter, matte_files, read_pair
-from cheapmatting.network import CheapMatting
+from cheapmatting.inference.foreground import estimate_foreground
+from cheapmatting.inference.matte import Matter, matte_files, read_pair
+from cheapmatting.model.network import CheapMatting
 
 Mirror = Callable[[np.ndarray], np.ndarray]
 

@@ -11,9 +11,9 @@ from small import small_network
 from torch import Tensor
 from torch.nn import functional as F
 
-from cheapmatting.hints import HINTS, NOISE, hints, spread
-from cheapmatting.network import CheapMatting
-from cheapmatting.weights import take_weights
+from cheapmatting.model.hints import HINTS, NOISE, hints, spread
+from cheapmatting.model.network import CheapMatting
+from cheapmatting.model.weights import take_weights
 
 FORE, BACK = torch.tensor([0.9, 0.2, 0.1]), torch.tensor([0.1, 0.3, 0.6])
 

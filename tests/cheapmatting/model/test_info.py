@@ -7,12 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from small import NETWORK
-from test_network import edited
+from small import NETWORK, edited
 
-from atldas.errors import UserError
-from cheapmatting import info as info_module
-from cheapmatting.info import parse_size, table
+from atldas.common.errors import UserError
+from cheapmatting.model import info as info_module
+from cheapmatting.model.info import parse_size, table
 
 inspect = functools.cache(info_module.inspect)
 

@@ -8,24 +8,15 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from small import small_network
+from small import edited, small_network
 
 from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
+from atldas.common.errors import UserError
 from atldas.cost import parameters
-from atldas.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
-from cheapmatting.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock, variant
+from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock, variant
 
 ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
-
-
-def edited(folder: Path, network: str, name: str = "mine") -> Path:
-    """The published genotype's file with another `network:` section."""
-    published = Genotype.load("cheapmatting")
-    path = folder / f"{name}.yaml"
-    text = Genotype(name, published.cells).to_yaml()
-    path.write_text(f"{text}network:\n  {network}\n")
-    return path
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cheapmatting.padding import crop, pad, padded_size
+from cheapmatting.model.padding import crop, pad, padded_size
 
 
 @settings(max_examples=60, deadline=None)

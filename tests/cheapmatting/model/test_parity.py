@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from atldas.common.errors import UserError
 from atldas.cost import cost, macs_by_part, parameters
-from atldas.errors import UserError
 from atldas.genotype import Genotype
-from cheapmatting.network import CheapMatting, variant
-from cheapmatting.weights import UNUSED_PARAMETERS, load_model, rename_published, take_weights
+from cheapmatting.model.network import CheapMatting, variant
+from cheapmatting.model.published import UNUSED_PARAMETERS, rename_published
+from cheapmatting.model.weights import load_model, take_weights
 
-PARITY = Path(__file__).parents[2] / "shared" / "parity"
+PARITY = Path(__file__).parents[4] / "shared" / "parity"
 needs_fixture = pytest.mark.skipif(not PARITY.is_dir(), reason=f"the published network's fixture {PARITY} is absent")
 
 

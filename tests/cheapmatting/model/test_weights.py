@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import NETWORK, samples, small_network
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
-from cheapmatting.network import CheapMatting, NetworkConfig
-from cheapmatting.validation import half_everywhere, mean_sad, network_sad
-from cheapmatting.weights import DEFAULT, FORMAT, load_model, weights_file
+from cheapmatting.model.network import CheapMatting, NetworkConfig
+from cheapmatting.model.weights import DEFAULT, FORMAT, load_model, weights_file
+from cheapmatting.training.validation import half_everywhere, mean_sad, network_sad
 
 PUBLISHED = Genotype.load("cheapmatting")
 

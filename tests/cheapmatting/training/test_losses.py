@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import samples
 
-from atldas.config import config, fill
-from atldas.errors import UserError
-from cheapmatting.losses import LOSSES, Weights, evened, gradient, laplacian, weighted_losses
-from cheapmatting.sample import Batch, collate
+from atldas.common.config import config, fill
+from atldas.common.errors import UserError
+from cheapmatting.data.sample import Batch, collate
+from cheapmatting.training.losses import LOSSES, Weights, evened, gradient, laplacian, weighted_losses
 
 AT_ZERO = {"charbonnier": 1e-3}  # its smoothing is what is left of it for a perfect alpha
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from atldas.muon import Muon, orthogonal
+from cheapmatting.training.muon import Muon, orthogonal
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 10**6))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from small import training_settings as settings
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
 
 
 @pytest.mark.parametrize(

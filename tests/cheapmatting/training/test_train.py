@@ -14,20 +14,19 @@ from typing import Any
 
 import pytest
 import torch
-from small import NETWORK, SIZE, digests, small_network
+from small import NETWORK, SIZE, digests, edited, small_network, stop_after
 from small import training_settings as settings
-from test_network import edited
 
-from atldas.errors import UserError
+from atldas.common.errors import UserError
+from atldas.common.runfolder import load_checkpoint, logged, read_log
 from atldas.genotype import Genotype
-from atldas.runfolder import load_checkpoint, logged, read_log
-from cheapmatting import train as train_module
-from cheapmatting.data import make_source
-from cheapmatting.losses import LOSSES
-from cheapmatting.network import CheapMatting
-from cheapmatting.sample import collate
-from cheapmatting.train import Training, train
-from cheapmatting.validation import network_sad
+from cheapmatting.data.config import make_source
+from cheapmatting.data.sample import collate
+from cheapmatting.model.network import CheapMatting
+from cheapmatting.training import train as train_module
+from cheapmatting.training.losses import LOSSES
+from cheapmatting.training.train import Training, train
+from cheapmatting.training.validation import network_sad
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,20 +42,6 @@ def outcome(folder: Path) -> tuple[Any, ...]:
     raw = digests(state["network"])
     files = {name: tensors(CheapMatting.load(folder / name)) for name in ("model.safetensors", "best.safetensors")}
     return raw, files, (folder / "log.csv").read_text(), state["step"], state["best"]
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, number: int = signal.SIGINT) -> None:
-    """Let the next run get a signal, as from Ctrl-C, during step number `steps`."""
-    original, count = Training.train_step, 0
-
-    def step(self: Training, batch: Any) -> dict[str, float]:
-        nonlocal count
-        count += 1
-        if count == steps:
-            os.kill(os.getpid(), number)
-        return original(self, batch)
-
-    monkeypatch.setattr(Training, "train_step", step)
 
 
 def test_it_learns_a_few_pairs_by_heart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

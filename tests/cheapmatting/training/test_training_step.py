@@ -10,12 +10,12 @@ import torch
 from small import digests, small_network
 from small import training_settings as settings
 
-from atldas.device import bfloat16_pays
-from cheapmatting.data import make_source
-from cheapmatting.losses import LOSSES
-from cheapmatting.recipe import OPTIMIZERS
-from cheapmatting.sample import collate
-from cheapmatting.train import DivergedError, Training, train
+from atldas.common.device import bfloat16_pays
+from cheapmatting.data.config import make_source
+from cheapmatting.data.sample import collate
+from cheapmatting.training.losses import LOSSES
+from cheapmatting.training.recipe import OPTIMIZERS
+from cheapmatting.training.train import DivergedError, Training, train
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")

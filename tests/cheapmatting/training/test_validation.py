@@ -8,9 +8,9 @@ import torch
 from small import samples, small_network
 from torch import Tensor, nn
 
-from cheapmatting.metrics import sad
-from cheapmatting.sample import collate
-from cheapmatting.validation import half_everywhere, mean_sad, network_sad, predict
+from cheapmatting.data.sample import collate
+from cheapmatting.evaluation.metrics import sad
+from cheapmatting.training.validation import half_everywhere, mean_sad, network_sad, predict
 
 CPU = torch.device("cpu")
 

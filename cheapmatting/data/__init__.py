@@ -1,0 +1,1 @@
+"""Training pairs: sources, augmentation, batches."""

@@ -1,0 +1,1 @@
+"""Procedural foregrounds and backgrounds."""

@@ -1,0 +1,1 @@
+"""Metrics, and tables of them over folders of images."""

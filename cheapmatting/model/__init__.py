@@ -1,0 +1,1 @@
+"""The matting network and its weight files."""
