@@ -1,26 +1,26 @@
-"""The cell: one class for the fixed network and for a supernet's child, so that the two cannot differ.
+"""The cell: one class for the fixed network, for a supernet's child and for dense mixtures, so they cannot differ.
 
-A network is built from a *cell factory*. `fixed_cells(genotype)` makes cells that hold exactly the genotype's
-operations; a `Supernet` makes cells that hold every candidate and run the ones selected. Both kinds of cell carry the
-same parameter names, so weights pass from a supernet to a fixed network by name.
+A fixed cell holds exactly the genotype's operations; a supernet's cell holds every candidate and runs those selected.
+Both carry the same parameter names, so weights pass from a supernet to a fixed network by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .common.errors import UserError
-from .genotype import CellGenotype, Edge, Genotype
+from .genotype import CellGenotype, Edge
 from .operations import OPERATIONS, FactorizedReduce, conv_bn
+from .variables import edge_variable, node_variable
+from .widths import Channels, Selection
 
 
 class CellPlace(NamedTuple):
-    """Where a cell stands in its network: what a cell factory needs to know.
+    """Where a cell stands in its network.
 
     Attributes:
         kind: the cell's name in the genotype, such as `normal` or `reduce`.
@@ -28,21 +28,22 @@ class CellPlace(NamedTuple):
         channels: channels of every node inside the cell.
         stride: 2 if the operations that read an input halve the size (a reduction cell), else 1.
         input_strides: 2 for an input that is twice as large as the others and is halved on entry, else 1.
+        adapted: whether inputs pass a 1x1 convolution (or a factorized reduce) first; without, they enter as they are.
     """
 
     kind: str
-    in_channels: tuple[int, ...]
-    channels: int
+    in_channels: tuple[Channels, ...]
+    channels: Channels
     stride: int
     input_strides: tuple[int, ...]
+    adapted: bool = True
 
 
-@dataclass(frozen=True)
-class Gates:
-    """Scalars of value one that carry gradients to a distribution: they change no output, see `samplers`."""
+Sized = Callable[..., nn.Module]  # (factory, *channels) -> module, see `builder`
 
-    edges: Mapping[tuple[int, int], Tensor] = field(default_factory=dict)  # (node, input) -> scalar
-    nodes: Mapping[int, Tensor] = field(default_factory=dict)  # node -> scalar
+
+def _plain(factory: Callable[..., nn.Module], *channels: Channels) -> nn.Module:
+    return factory(*channels)
 
 
 class Cell(nn.Module):
@@ -52,10 +53,17 @@ class Cell(nn.Module):
         genotype: the wiring to run; `select` changes it.
         place: where the cell stands.
         candidates: (node, edge) pairs whose operations the cell holds; by default just the genotype's own.
+        sized: makes a module of channel counts that may be chosen.
+        selection: a supernet's gates and mixtures; a fixed cell has none.
     """
 
     def __init__(
-        self, genotype: CellGenotype, place: CellPlace, candidates: Iterable[tuple[int, Edge]] | None = None
+        self,
+        genotype: CellGenotype,
+        place: CellPlace,
+        candidates: Iterable[tuple[int, Edge]] | None = None,
+        sized: Sized = _plain,
+        selection: Selection | None = None,
     ) -> None:
         super().__init__()
         if not genotype.inputs == len(place.in_channels) == len(place.input_strides):
@@ -65,21 +73,21 @@ class Cell(nn.Module):
         self.place = place
         self.out_channels = place.channels * len(genotype.concat)
         self.adapters = nn.ModuleList(
-            FactorizedReduce(c, place.channels) if s == 2 else conv_bn(c, place.channels)
+            _adapter(c, place.channels, s, sized) if place.adapted else nn.Identity()
             for c, s in zip(place.in_channels, place.input_strides, strict=True)
         )
         edges: dict[str, dict[str, nn.Module]] = {}
         for node, edge in genotype.edges() if candidates is None else candidates:
             stride = place.stride if edge.input < genotype.inputs else 1
-            operation = OPERATIONS[edge.operation](place.channels, stride)
+            operation = sized(_operation(edge.operation, stride), place.channels)
             edges.setdefault(_edge_name(node, edge.input), {})[edge.operation] = operation
         self.edges = nn.ModuleDict({name: nn.ModuleDict(operations) for name, operations in edges.items()})
+        self._selection = selection or Selection()
         self.select(genotype)
 
-    def select(self, genotype: CellGenotype, gates: Gates | None = None) -> None:
-        """Run `genotype` from now on, its outputs multiplied by `gates` if there are any."""
+    def select(self, genotype: CellGenotype) -> None:
+        """Run `genotype` from now on."""
         self.genotype = genotype
-        self.gates = gates
 
     def operation(self, node: int, edge: Edge) -> nn.Module:
         """The module of one operation."""
@@ -88,19 +96,45 @@ class Cell(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         states = [adapt(x) for adapt, x in zip(self.adapters, inputs, strict=True)]
         for node, edges in enumerate(self.genotype.nodes, start=len(inputs)):
-            total = self._edge_output(node, edges[0], states)
-            for edge in edges[1:]:
-                total = total + self._edge_output(node, edge, states)
-            if self.gates and node in self.gates.nodes:
-                total = total * self.gates.nodes[node]
-            states.append(total)  # [N, channels, H / stride, W / stride]
+            states.append(self._node_output(node, edges, states))  # [N, channels, H / stride, W / stride]
         return concatenated([states[node] for node in self.genotype.concat])
 
-    def _edge_output(self, node: int, edge: Edge, states: list[Tensor]) -> Tensor:
-        output: Tensor = self.operation(node, edge)(states[edge.input])
-        if self.gates and (node, edge.input) in self.gates.edges:
-            output = output * self.gates.edges[node, edge.input]
-        return output
+    def _node_output(self, node: int, edges: Iterable[Edge], states: list[Tensor]) -> Tensor:
+        mixture, gates = self._selection.mixture, self._selection.gates
+        if mixture:
+            outputs = [
+                self._mixed_edge(node, i, mixture[edge_variable(self.place.kind, node, i)], states[i])
+                for i in range(node)
+                if edge_variable(self.place.kind, node, i) in mixture
+            ]
+        else:
+            outputs = [self._edge_output(node, edge, states[edge.input]) for edge in edges]
+        total = outputs[0]
+        for output in outputs[1:]:
+            total = total + output
+        name = node_variable(self.place.kind, node)
+        return total * gates[name] if name in gates else total
+
+    def _edge_output(self, node: int, edge: Edge, state: Tensor) -> Tensor:
+        output: Tensor = self.operation(node, edge)(state)
+        name, gates = edge_variable(self.place.kind, node, edge.input), self._selection.gates
+        return output * gates[name] if name in gates else output
+
+    def _mixed_edge(self, node: int, input: int, weights: Tensor, state: Tensor) -> Tensor:
+        """The weighted sum of all operations of an edge, `weights` [operations] in the space's order."""
+        operations = self.edges[_edge_name(node, input)]
+        assert isinstance(operations, nn.ModuleDict)
+        outputs = [w * operation(state) for w, operation in zip(weights, operations.values(), strict=True)]
+        total: Tensor = sum(outputs[1:], start=outputs[0])
+        return total
+
+
+def _adapter(in_channels: Channels, channels: Channels, stride: int, sized: Sized) -> nn.Module:
+    return sized(FactorizedReduce if stride == 2 else conv_bn, in_channels, channels)
+
+
+def _operation(name: str, stride: int) -> Callable[[int], nn.Module]:
+    return lambda channels: OPERATIONS[name](channels, stride)
 
 
 class _Concatenation(torch.autograd.Function):
@@ -124,26 +158,6 @@ def concatenated(states: list[Tensor]) -> Tensor:
     """
     output: Tensor = _Concatenation.apply(*states) if torch.is_grad_enabled() else torch.cat(states, dim=1)
     return output
-
-
-CellFactory = Callable[[CellPlace], Cell]
-
-
-def fixed_cells(genotype: Genotype) -> CellFactory:
-    """The cell factory of a fixed network.
-
-    Raises:
-        UserError: (when called) the network asks for a cell that the genotype does not have.
-    """
-
-    def make(place: CellPlace) -> Cell:
-        if place.kind not in genotype.cells:
-            raise UserError(
-                f"genotype {genotype.name}: the network needs a cell {place.kind!r}, found {', '.join(genotype.cells)}"
-            )
-        return Cell(genotype.cells[place.kind], place)
-
-    return make
 
 
 def _edge_name(node: int, input: int) -> str:

@@ -20,9 +20,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cell import Cell, CellFactory, CellPlace
+from .builder import Builder
+from .cell import CellPlace
 from .common.config import config
 from .common.errors import UserError
+from .widths import Channels
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -34,7 +36,7 @@ class ImageClassifier(nn.Module):
     channels; the others are of the kind `normal`.
 
     Args:
-        make_cell: the cell factory.
+        builder: makes the cells.
         channels: channels of a node in the first cells.
         depth: how many cells.
         classes: how many classes.
@@ -44,7 +46,7 @@ class ImageClassifier(nn.Module):
 
     def __init__(
         self,
-        make_cell: CellFactory,
+        builder: Builder,
         channels: int,
         depth: int,
         classes: int,
@@ -56,18 +58,18 @@ class ImageClassifier(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
         self.inputs = inputs
         self.cells = nn.ModuleList()
-        history = [stem, stem]  # channels of the last two states
+        history: list[Channels] = [stem, stem]  # channels of the last two states
         reduced = False
         for index in range(depth):
             reduce = index in (depth // 3, 2 * depth // 3)
             channels *= 2 if reduce else 1
             strides = (2 if reduced else 1, 1)[-inputs:]
             kind, stride = (reduce_kind, 2) if reduce else ("normal", 1)
-            cell: Cell = make_cell(CellPlace(kind, tuple(history[-inputs:]), channels, stride, strides))
+            cell = builder.cell(CellPlace(kind, tuple(history[-inputs:]), channels, stride, strides))
             self.cells.append(cell)
             history = [history[-1], cell.out_channels]
             reduced = reduce
-        self.classifier = nn.Linear(history[-1], classes)
+        self.classifier = builder.sized(lambda c: nn.Linear(c, classes), history[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         before = state = self.stem(x)
@@ -94,8 +96,9 @@ class ImageFolderOptions:
         image_size: every image is resized to this many pixels a side.
         channels, depth, inputs, reduce_kind: of the network, see `ImageClassifier`.
         batch: images per batch.
-        held_out_share: the share of the images that judges architectures; the others train weights.
-        measured: how many held-out images the metric is taken over (all, if there are fewer).
+        held_out_share: the share of the images that moves the logits.
+        measured_share: the share by which the final choice is made; all other images train weights.
+        measured: how many of the latter the metric is taken over (all, if there are fewer).
     """
 
     folder: str
@@ -105,7 +108,8 @@ class ImageFolderOptions:
     inputs: Annotated[int, Ge(1), Le(2)] = 2
     reduce_kind: str = "reduce"
     batch: Annotated[int, Ge(2)] = 64
-    held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.5
+    held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.4
+    measured_share: Annotated[float, Gt(0), Lt(1)] = 0.1
     measured: Annotated[int, Ge(1)] = 2000
 
 
@@ -125,16 +129,19 @@ class ImageFolderTask:
         self._labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
         self._images: dict[int, npt.NDArray[np.uint8]] = {}  # decoded once; a folder of small images fits in memory
         order = np.random.default_rng([seed, 0]).permutation(len(self._paths))
-        held_out = round(options.held_out_share * len(order))
-        if min(held_out, len(order) - held_out) < options.batch:
+        held_out, measured = (
+            max(1, round(share * len(order))) for share in (options.held_out_share, options.measured_share)
+        )
+        if min(held_out, len(order) - held_out - measured) < options.batch:
             raise UserError(
                 f"{options.folder}: {len(order)} images do not fill one batch of {options.batch} in each of the "
-                "training and held-out halves; lower task_options.batch or add images"
+                "training and held-out parts; lower task_options.batch or add images"
             )
-        self._held_out, self._training = order[:held_out], order[held_out:]
+        # Three disjoint parts: for weights, for logits, for the final choice.
+        self._held_out, self._measured, self._training = np.split(order, [held_out, held_out + measured])
 
-    def build(self, cells: CellFactory) -> nn.Module:
-        return ImageClassifier(cells, **self.network_section())
+    def build(self, builder: Builder) -> nn.Module:
+        return ImageClassifier(builder, **self.network_section())
 
     def network_section(self) -> dict[str, Any]:
         options = self.options
@@ -157,7 +164,7 @@ class ImageFolderTask:
 
     @torch.no_grad()
     def measure(self, network: nn.Module) -> float:
-        chosen = self._held_out[: self.options.measured]
+        chosen = self._measured[: self.options.measured]
         right = 0
         for first in range(0, len(chosen), self.options.batch):
             batch = self._load(chosen[first : first + self.options.batch], None)

@@ -1,164 +1,119 @@
-"""The distribution over children: operation logits per candidate edge, topology logits per node.
+"""The distribution over children: a product of independent categorical variables.
 
-    p(child) = prod_j softmax(beta_j)[T_j] * prod_{i in T_j} softmax(alpha_ij)[o_ij]
+    p(child) = product of softmax(logits_v)[option of v], over the variables v that count in this child
 
-Node j reads the subset T_j of its earlier nodes and applies operation o_ij to input i. Nodes are independent, so
-log-probability, entropy, the most probable children and the expectation of any cost that adds up over (edge,
-operation) are exact and cheap. All quantities are in nats.
+Log-probability, entropy, the most probable children and the expectation of any cost that is a sum over variables, or
+over tuples of variables, are exact and cheap. All quantities are in nats.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .genotype import CellGenotype, Edge, Genotype
-from .space import CellSpace, Space
+from .genotype import Genotype
+from .space import Space
+from .variables import Categorical, Choices, Variable, gumbel
 
-CHILD = "child"  # the name of a genotype that was drawn and not yet chosen
 
-
-class CellDistribution(nn.Module):
-    """The distribution over one kind of cell.
+class Factor(NamedTuple):
+    """A part of a cost: a table over one or more variables, counted while the first of them counts.
 
     Attributes:
-        operation_logits: alpha, [edges, operations].
-        topology_logits: beta, per node [subsets].
-        operation_allowed, topology_allowed: same shapes, False where pruning removed a choice for good.
+        variables: their names.
+        table: [options of the first, options of the second, ...].
     """
 
-    operation_allowed: Tensor
-
-    def __init__(self, space: CellSpace) -> None:
-        super().__init__()
-        self.space = space
-        self.edge_index = {edge: index for index, edge in enumerate(space.edges)}
-        self.operation_logits = nn.Parameter(torch.zeros(len(space.edges), len(space.operations)))
-        self.topology_logits = nn.ParameterList(torch.zeros(len(space.subsets(node))) for node in space.node_numbers)
-        self.register_buffer("operation_allowed", torch.ones_like(self.operation_logits, dtype=torch.bool))
-        for k, beta in enumerate(self.topology_logits):
-            self.register_buffer(f"topology_allowed_{k}", torch.ones_like(beta, dtype=torch.bool))
-
-    def topology_allowed(self, k: int) -> Tensor:
-        """[subsets]: the subsets of the k-th node that have not been pruned."""
-        allowed: Tensor = getattr(self, f"topology_allowed_{k}")
-        return allowed
-
-    def log_operations(self) -> Tensor:
-        """log p(operation | edge), [edges, operations]; -inf where pruned."""
-        return self.operation_logits.masked_fill(~self.operation_allowed, -torch.inf).log_softmax(dim=1)
-
-    def log_topologies(self) -> list[Tensor]:
-        """log p(subset) of each node, [subsets] each; -inf where pruned."""
-        return [
-            beta.masked_fill(~self.topology_allowed(k), -torch.inf).log_softmax(dim=0)
-            for k, beta in enumerate(self.topology_logits)
-        ]
-
-    def edge_probabilities(self) -> Tensor:
-        """q: the probability that each candidate edge is in the child, [edges]."""
-        q = []
-        for node, log_subsets in zip(self.space.node_numbers, self.log_topologies(), strict=True):
-            member = torch.tensor(
-                [[float(i in subset) for i in range(node)] for subset in self.space.subsets(node)],
-                device=log_subsets.device,
-            )  # [subsets, earlier nodes]
-            q.append(log_subsets.exp() @ member)
-        return torch.cat(q)
-
-    def log_prob(self, cell: CellGenotype) -> Tensor:
-        """log p(cell), a scalar with gradient."""
-        log_operations, log_topologies = self.log_operations(), self.log_topologies()
-        terms = []
-        for k, (node, edges) in enumerate(zip(self.space.node_numbers, cell.nodes, strict=True)):
-            terms.append(log_topologies[k][self.space.subsets(node).index(tuple(sorted(edge.input for edge in edges)))])
-            for operation, i in edges:
-                terms.append(log_operations[self.edge_index[node, i], self.space.operations.index(operation)])
-        return torch.stack(terms).sum()
-
-    def entropy(self) -> Tensor:
-        """Sum over nodes of H(beta_j) plus sum over edges of q_ij H(alpha_ij), a scalar."""
-        topologies = torch.stack([_entropy(log_subsets) for log_subsets in self.log_topologies()]).sum()
-        return topologies + (self.edge_probabilities() * _entropy(self.log_operations())).sum()
-
-    def expected(self, costs: Tensor) -> Tensor:
-        """Expectation of the sum of `costs` [edges, operations] over the child's (edge, operation) pairs."""
-        return (self.edge_probabilities() * (self.log_operations().exp() * costs).sum(dim=1)).sum()
-
-    def cell_from(self, subsets: list[int], operations: Mapping[tuple[int, int], int]) -> CellGenotype:
-        """The cell of the chosen subset index per node and operation index per (node, input)."""
-        nodes = tuple(
-            tuple(Edge(self.space.operations[operations[node, i]], i) for i in self.space.subsets(node)[subset])
-            for node, subset in zip(self.space.node_numbers, subsets, strict=True)
-        )
-        return CellGenotype(self.space.inputs, nodes, self.space.concat)
-
-    @torch.no_grad()
-    def most_probable(self, n: int) -> list[tuple[float, CellGenotype]]:
-        """The n most probable cells with their log-probabilities, best first (fewer if the space is smaller)."""
-        log_operations = self.log_operations().tolist()
-        best: list[tuple[float, tuple[tuple[Edge, ...], ...]]] = [(0.0, ())]
-        for node, log_subsets in zip(self.space.node_numbers, self.log_topologies(), strict=True):
-            wirings: list[tuple[float, tuple[Edge, ...]]] = []
-            for subset, log_subset in zip(self.space.subsets(node), log_subsets.tolist(), strict=True):
-                partial: list[tuple[float, tuple[Edge, ...]]] = [(log_subset, ())]
-                for i in subset:
-                    row = log_operations[self.edge_index[node, i]]
-                    choices = [(log_p, Edge(name, i)) for log_p, name in zip(row, self.space.operations, strict=True)]
-                    partial = _best_pairs(partial, choices, n)
-                wirings += partial
-            best = _best_pairs(best, wirings, n)
-        return [(log_p, CellGenotype(self.space.inputs, nodes, self.space.concat)) for log_p, nodes in best]
+    variables: tuple[str, ...]
+    table: Tensor
 
 
 class Distribution(nn.Module):
-    """The distribution over the children of a space; cells of one kind share one `CellDistribution`."""
+    """The distribution over the children of a space; cells of one kind share their variables."""
 
     def __init__(self, space: Space) -> None:
         super().__init__()
         self.space = space
-        self.cells = nn.ModuleDict({kind: CellDistribution(cell) for kind, cell in space.cells.items()})
+        self.categoricals = nn.ModuleList(Categorical(variable) for variable in space.variables)
+        self._by_name = {variable.name: index for index, variable in enumerate(space.variables)}
 
-    def cell(self, kind: str) -> CellDistribution:
-        """The distribution of one kind of cell."""
-        found = self.cells[kind]
-        assert isinstance(found, CellDistribution)
+    def __getitem__(self, name: str) -> Categorical:
+        found = self.categoricals[self._by_name[name]]
+        assert isinstance(found, Categorical)
         return found
 
-    def items(self) -> list[tuple[str, CellDistribution]]:
-        """(kind, distribution) pairs."""
-        return [(kind, self.cell(kind)) for kind in self.cells]
+    def items(self) -> list[tuple[Variable, Categorical]]:
+        """Every variable with its distribution; a parent stands before what depends on it."""
+        return [(variable, self[variable.name]) for variable in self.space.variables]
 
-    def log_prob(self, child: Genotype) -> Tensor:
+    def probability_of_counting(self, name: str) -> Tensor:
+        """The probability that a variable counts in a child, a scalar with gradient."""
+        condition = self.space.variable(name).condition
+        if condition is None:
+            return torch.ones(())
+        parent = self[condition.parent].log_probabilities().exp()
+        share = parent[sorted(condition.options)].sum()
+        return share * self.probability_of_counting(condition.parent)
+
+    def log_prob(self, child: Genotype | Choices) -> Tensor:
         """log p(child), a scalar with gradient."""
-        return torch.stack([cell.log_prob(child.cells[kind]) for kind, cell in self.items()]).sum()
+        choices = self.space.choices_of(child) if isinstance(child, Genotype) else child
+        return torch.stack([self[name].log_probabilities()[index] for name, index in choices.items()]).sum()
 
     def entropy(self) -> Tensor:
-        """Entropy in nats, a scalar with gradient."""
-        return torch.stack([cell.entropy() for _, cell in self.items()]).sum()
+        """Each variable's entropy times the probability that it counts, summed; a scalar with gradient."""
+        return torch.stack([self.probability_of_counting(v.name) * c.entropy() for v, c in self.items()]).sum()
 
-    def expected(self, costs: Mapping[str, Tensor]) -> Tensor:
-        """Expectation of an additive cost; `costs[kind]` is [edges, operations]."""
-        return torch.stack([cell.expected(costs[kind]) for kind, cell in self.items()]).sum()
+    def expected(self, factors: list[Factor]) -> Tensor:
+        """The expectation of a sum of factors, a scalar with gradient; exact, since variables are independent."""
+        return torch.stack([self._expected_factor(factor) for factor in factors]).sum()
 
+    def _expected_factor(self, factor: Factor) -> Tensor:
+        value = factor.table
+        for name in reversed(factor.variables):
+            value = value @ self[name].log_probabilities().exp().to(value.dtype)  # contracts the last dimension
+        return value * self.probability_of_counting(factor.variables[0])
+
+    @torch.no_grad()
+    def sample(self, generator: torch.Generator, uniform: bool = False) -> Genotype:
+        """Draw a child; `uniform`: every allowed option equally often, whatever was learned."""
+        choices: Choices = {}
+        for variable, categorical in self.items():
+            log_p = categorical.log_uniform() if uniform else categorical.log_probabilities()
+            index = int((log_p + gumbel(log_p.shape, generator)).argmax())
+            if variable.counts(choices):
+                choices[variable.name] = index
+        return self.space.genotype(choices)
+
+    @torch.no_grad()
     def most_probable(self, n: int) -> list[tuple[float, Genotype]]:
-        """The n most probable children with their log-probabilities, best first."""
-        best: list[tuple[float, tuple[CellGenotype, ...]]] = [(0.0, ())]
-        for _, cell in self.items():
-            best = _best_pairs(best, cell.most_probable(n), n)
-        return [(log_p, Genotype(CHILD, dict(zip(self.cells, cells, strict=True)))) for log_p, cells in best]
+        """The n most probable children with their log-probabilities, best first (fewer if the space is smaller)."""
+        log_p = {variable.name: c.log_probabilities().tolist() for variable, c in self.items()}
+        best: list[tuple[float, Choices]] = [(0.0, {})]
+        for variable in self.space.variables:
+            if variable.condition is None:
+                best = _best_pairs(best, self._best_of(variable, log_p, n), n)
+        return [(total, self.space.genotype(choices)) for total, choices in best]
+
+    def _best_of(self, variable: Variable, log_p: Mapping[str, list[float]], n: int) -> list[tuple[float, Choices]]:
+        """The n best ways to choose a variable and all that depends on it."""
+        found: list[tuple[float, Choices]] = []
+        for index, value in enumerate(log_p[variable.name]):
+            partial: list[tuple[float, Choices]] = [(value, {variable.name: index})]
+            for dependent in self.space.dependents(variable.name):
+                if dependent.condition and index in dependent.condition.options:
+                    partial = _best_pairs(partial, self._best_of(dependent, log_p, n), n)
+            found += partial
+        return heapq.nlargest(n, [pair for pair in found if pair[0] != -torch.inf], key=lambda pair: pair[0])
 
 
-def _entropy(log_p: Tensor) -> Tensor:
-    """Entropy over the last dimension; pruned choices (-inf) count as nothing and give no gradient."""
-    return -(log_p.exp() * log_p.masked_fill(log_p.isneginf(), 0.0)).sum(dim=-1)
-
-
-def _best_pairs(left: list[Any], right: list[Any], n: int) -> list[Any]:
-    """The n best of all pairs of two independent choices, each a (log-probability, item); left items are tuples."""
-    pairs = ((a + b, items, item) for a, items in left for b, item in right if a + b != -torch.inf)
-    return [(s, (*items, item)) for s, items, item in heapq.nlargest(n, pairs, key=lambda pair: pair[0])]
+def _best_pairs(
+    left: list[tuple[float, Choices]], right: list[tuple[float, Choices]], n: int
+) -> list[tuple[float, Choices]]:
+    """The n best of all pairs of two independent choices."""
+    pairs = ((a + b, first, second) for a, first in left for b, second in right if a + b != -torch.inf)
+    return [(total, {**first, **second}) for total, first, second in heapq.nlargest(n, pairs, key=lambda pair: pair[0])]

@@ -1,24 +1,21 @@
-"""Choosing the result: candidates are measured as fixed networks with the supernet's weights."""
+"""The choice at the end of a search: which children are proposed, and by which oracles one of them is chosen."""
 
 from __future__ import annotations
 
-import csv
-import itertools
-import math
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import field
+from typing import Annotated
 
 import torch
-from annotated_types import Ge
-from torch import nn
+from annotated_types import Ge, MinLen
 
-from .common.atomic import atomic_path
 from .common.config import config
+from .common.errors import UserError
+from .common.progress import progress
 from .distribution import Distribution
-from .genotype import Genotype
-from .samplers import mixed
-from .supernet import Supernet
+from .halving import Archive, Candidate, Rung, halving, without_twins
+from .oracles import InheritedConfig, Oracle, RungConfig
+from .strategy import Context
 from .task import Task
 
 
@@ -27,106 +24,62 @@ class EvaluationConfig:
     """What is measured at the end of a search.
 
     Attributes:
-        most_probable: how many of the most probable children.
-        samples: how many children drawn from the distribution beside them.
-        calibration_batches: training batches from which BatchNorm statistics are recomputed.
+        most_probable: how many of the most probable children are proposed.
+        neighbours: of how many of them all children that differ in one choice are proposed as well.
+        samples: how many children are drawn from the distribution beside them.
+        controls: how many learned and how many random children are measured beside, to say what was learned.
+        rungs: oracles of rising fidelity; each measures what the one before kept.
     """
 
-    most_probable: Annotated[int, Ge(1)] = 8
+    most_probable: Annotated[int, Ge(0)] = 8
+    neighbours: Annotated[int, Ge(0)] = 0
     samples: Annotated[int, Ge(0)] = 4
-    calibration_batches: Annotated[int, Ge(1)] = 20
+    controls: Annotated[int, Ge(0)] = 0
+    rungs: Annotated[tuple[RungConfig, ...], MinLen(1)] = field(default_factory=lambda: (InheritedConfig(),))
 
 
-class Candidate(NamedTuple):
-    """A measured child.
+def propose(context: Context, settings: EvaluationConfig) -> Iterator[Candidate]:
+    """The most probable children, their neighbours, then samples; within the budget, with repetitions."""
+    probable = context.most_probable(settings.most_probable)
+    for child in probable:
+        yield Candidate(child, "probable")
+    for number, child in enumerate(probable[: settings.neighbours], start=1):
+        for other in context.space.neighbours(child):
+            if context.allows(other):
+                yield Candidate(other, f"neighbour of {number}")
+    for _ in range(settings.samples):
+        yield Candidate(context.sample(), "sampled")
 
-    Attributes:
-        child: the genotype.
-        origin: `probable` or `sampled`.
-        log_probability: in nats.
-        inherited: the metric with the supernet's weights and BatchNorm statistics as they are.
-        recalibrated: the metric after the statistics were recomputed: what candidates are compared by.
-        network: the fixed network, with inherited weights and recomputed statistics.
+
+def choose(proposed: Iterable[Candidate], rungs: list[Rung], task: Task, archive: Archive) -> list[Candidate]:
+    """Measure proposed children rung by rung, without twins where the task tells them; all, best first.
+
+    Raises:
+        UserError: nothing was proposed.
     """
-
-    child: Genotype
-    origin: str
-    log_probability: float
-    inherited: float
-    recalibrated: float
-    network: nn.Module
-
-
-def propose(
-    distribution: Distribution, settings: EvaluationConfig, generator: torch.Generator
-) -> Iterator[tuple[Genotype, str]]:
-    """The most probable children, then samples that are not among them."""
-    seen = set()
-    probable = ((child, "probable") for _, child in distribution.most_probable(settings.most_probable))
-    sampled = ((mixed(distribution, 0.0, generator), "sampled") for _ in range(settings.samples))
-    for child, origin in itertools.chain(probable, sampled):
-        if child not in seen:
-            seen.add(child)
-            yield child, origin
+    identity = getattr(task, "identity", lambda child: child)
+    candidates = without_twins(proposed, identity)
+    if not candidates:
+        raise UserError("evaluation: the strategy proposed no child; raise most_probable or samples")
+    total, left = 0, len(candidates)
+    for rung in rungs:
+        total, left = total + left, min(left, rung.keep)
+    with progress(total, "evaluate", "child") as bar:
+        return halving(candidates, rungs, task.larger_is_better, archive, bar.update)
 
 
-def evaluate(supernet: Supernet, task: Task, distribution: Distribution, child: Genotype, origin: str,
-             settings: EvaluationConfig) -> Candidate:  # fmt: skip
-    """Measure one child before and after its BatchNorm statistics are recomputed on training batches."""
-    network = supernet.fixed(child).eval()
-    inherited = task.measure(network)
-    recalibrate(network, task, settings.calibration_batches)
-    with torch.no_grad():
-        log_probability = float(distribution.log_prob(child))
-    return Candidate(child, origin, log_probability, inherited, task.measure(network), network)
+def learnt(
+    distribution: Distribution, generator: torch.Generator, count: int, oracle: Oracle, archive: Archive
+) -> dict[str, list[float]]:
+    """The metric of `count` children from the learned distribution, and of as many uniform ones.
 
-
-@torch.no_grad()
-def recalibrate(network: nn.Module, task: Any, batches: int) -> None:
-    """Replace the BatchNorm statistics by the plain averages over `batches` training batches; leaves eval mode.
-
-    A child's own statistics differ from the supernet's, which average over all children ever run.
+    Neither is selected, so the two can be compared. A winner cannot: it is the best of many.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    network.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-        norm.train()
-    for batch in itertools.islice(task.training_batches(0), batches if norms else 0):
-        task.loss(network, batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.eval()
-
-
-def best_first(candidates: list[Candidate], larger_is_better: bool) -> list[Candidate]:
-    """Candidates by their recalibrated metric; one that is not a number comes last."""
-
-    def badness(candidate: Candidate) -> tuple[bool, float]:
-        metric = candidate.recalibrated
-        return math.isnan(metric), -metric if larger_is_better else metric
-
-    return sorted(candidates, key=badness)
-
-
-def write_candidates(path: Path, candidates: list[Candidate], metric: str) -> None:
-    """The table of the measured children, in the order given."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("rank", "origin", "log_probability", f"{metric}_inherited", f"{metric}_recalibrated", "cells"))
-        for rank, candidate in enumerate(candidates, start=1):
-            figures = (candidate.log_probability, candidate.inherited, candidate.recalibrated)
-            writer.writerow((rank, candidate.origin, *figures, _one_line(candidate.child)))
-
-
-def _one_line(child: Genotype) -> str:
-    """`normal 2=skip_connect(0)+dil_conv_5x5(1) 3=...; reduce ...`"""
-    return "; ".join(
-        kind + "".join(
-            f" {node}=" + "+".join(f"{edge.operation}({edge.input})" for edge in edges)
-            for node, edges in enumerate(cell.nodes, start=cell.inputs)
-        )
-        for kind, cell in child.cells.items()
-    )  # fmt: skip
+    figures: dict[str, list[float]] = {"learned": [], "random": []}
+    with progress(2 * count, "compare", "child") as bar:
+        for kind, found in figures.items():
+            for _ in range(count):
+                child = distribution.sample(generator, uniform=kind == "random")
+                found.append(archive.measure(oracle, child))
+                bar.update()
+    return figures

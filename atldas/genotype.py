@@ -25,7 +25,6 @@ from .common.errors import UserError
 from .common.shipped import names_in, read_named
 from .operations import OPERATIONS
 
-SCHEMA = 1
 SHIPPED = resources.files("atldas") / "genotypes"
 
 
@@ -142,11 +141,12 @@ class CellGenotype:
 
 @dataclass(frozen=True)
 class Genotype:
-    """Named cells, a name, and two free sections of plain data.
+    """Named cells, named choices, a name, and two free sections of plain data.
 
     Attributes:
         name: what people call it.
         cells: cell name -> CellGenotype.
+        choices: named choice -> the option chosen: a name, a channel count, or true or false.
         network: settings of the network around the cells, read by whoever builds it.
         provenance: where it comes from: space, seed, scores, command, versions.
     """
@@ -155,9 +155,10 @@ class Genotype:
     cells: Mapping[str, CellGenotype]
     network: Mapping[str, Any] = field(default_factory=FrozenMapping)
     provenance: Mapping[str, Any] = field(default_factory=FrozenMapping)
+    choices: Mapping[str, Any] = field(default_factory=FrozenMapping)
 
     def __post_init__(self) -> None:
-        for section in ("cells", "network", "provenance"):
+        for section in ("cells", "network", "provenance", "choices"):
             object.__setattr__(self, section, FrozenMapping(getattr(self, section)))
 
     @staticmethod
@@ -188,7 +189,7 @@ class Genotype:
                 cells[name] = CellGenotype(cell.inputs, cell.nodes, cell.concat)  # type: ignore[arg-type]
             except UserError as error:
                 raise UserError(f"{source}: cells.{name}.{error}") from None
-        return Genotype(file.name, cells, file.network, file.provenance)
+        return Genotype(file.name, cells, file.network, file.provenance, file.choices)
 
     def plain_network(self) -> dict[str, Any]:
         """The `network` section as plain mappings and lists, fit for `atldas.common.config.fill`."""
@@ -201,7 +202,7 @@ class Genotype:
 
     def to_yaml(self) -> str:
         """The file's text: the cells line by line, then the free sections."""
-        lines = [f"schema: {SCHEMA}", _dumped({"name": self.name}), "cells:"]
+        lines = [f"schema: {self._schema()}", _dumped({"name": self.name}), *(["cells:"] if self.cells else [])]
         for name, cell in self.cells.items():
             lines += [f"  {_dumped(name)}:", f"    inputs: {cell.inputs}", f"    nodes:{'' if cell.nodes else ' []'}"]
             for k, edges in enumerate(cell.nodes):
@@ -209,7 +210,7 @@ class Genotype:
                 lines.append(f"      - [{listed}]  # node {cell.inputs + k}")
             lines.append(f"    concat: {list(cell.concat)}")
         text = "\n".join(lines) + "\n"
-        for section in ("network", "provenance"):
+        for section in ("choices", "network", "provenance"):
             if content := _thawed(getattr(self, section)):
                 text += _dumped({section: content}, width=110, flow=None) + "\n"
         return text
@@ -221,7 +222,13 @@ class Genotype:
             for name, cell in self.cells.items()
         }
         sections = {"network": _thawed(self.network), "provenance": _thawed(self.provenance)}
-        return json.dumps({"schema": SCHEMA, "name": self.name, "cells": cells, **sections})
+        if self.choices:
+            sections["choices"] = _thawed(self.choices)
+        return json.dumps({"schema": self._schema(), "name": self.name, "cells": cells, **sections})
+
+    def _schema(self) -> int:
+        """1 for cells alone, which older versions read as well; 2 with named choices."""
+        return 2 if self.choices else 1
 
 
 def shipped_names() -> list[str]:
@@ -257,8 +264,9 @@ class _CellFile:
 
 @config
 class _GenotypeFile:
-    schema: Literal[1]
+    schema: Literal[1, 2]
     name: Annotated[str, MinLen(1)]
-    cells: Annotated[dict[str, _CellFile], MinLen(1)]
+    cells: dict[str, _CellFile] = field(default_factory=dict)
+    choices: dict[str, bool | int | str] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

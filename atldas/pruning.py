@@ -1,4 +1,4 @@
-"""Progressive pruning: a choice that stays improbable is removed for good."""
+"""Progressive pruning: an option that stays improbable is removed for good."""
 
 from __future__ import annotations
 
@@ -13,57 +13,48 @@ from torch import Tensor
 
 from .common.atomic import atomic_path
 from .common.config import config
-from .distribution import CellDistribution, Distribution
+from .distribution import Distribution
 
 
 @config
 class PruningConfig:
-    """When a choice goes.
+    """When an option goes; checks begin once the logits have begun to move.
 
     Attributes:
-        threshold: a choice under this probability ...
+        share: an option whose probability is under this share of 1 / (options left) ...
         patience: ... at this many checks in a row is removed.
         every: steps between checks.
     """
 
-    threshold: Annotated[float, Gt(0), Lt(1)] = 0.02
+    share: Annotated[float, Gt(0), Lt(1)] = 0.2
     patience: Annotated[int, Ge(1)] = 3
     every: Annotated[int, Ge(1)] = 100
 
 
 class Pruner:
-    """Counts how long each choice has been improbable; `check` is called at each check."""
+    """Counts how long each option has been improbable; `check` is called at each check."""
 
     def __init__(self, settings: PruningConfig, distribution: Distribution) -> None:
         self.settings = settings
         self.distribution = distribution
-        # kind.variable -> checks in a row under the threshold, the shape of the variable's logits
-        self.counts = {
-            name: torch.zeros(allowed.shape, dtype=torch.int64)
-            for kind, cell in distribution.items()
-            for name, (_, allowed) in _variables(kind, cell).items()
-        }
+        # variable -> checks in a row under the threshold, [options]
+        self.counts = {v.name: torch.zeros(len(v.options), dtype=torch.int64) for v, _ in distribution.items()}
 
+    @torch.no_grad()
     def check(self) -> list[str]:
-        """Remove what has been improbable for long enough, never the last choice; say what went."""
+        """Remove what has been improbable for long enough, never the last option; say what went."""
         gone = []
-        for kind, cell in self.distribution.items():
-            for name, (log_p, allowed) in _variables(kind, cell).items():
-                improbable = (log_p.detach().exp() < self.settings.threshold) & allowed
-                self.counts[name] = torch.where(improbable, self.counts[name] + 1, 0)
-                gone += self._remove(kind, cell, name, log_p, allowed)
-        return gone
-
-    def _remove(self, kind: str, cell: CellDistribution, name: str, log_p: Tensor, allowed: Tensor) -> list[str]:
-        gone = []
-        p = log_p.detach().exp()
-        places = (self.counts[name] >= self.settings.patience).nonzero().tolist()
-        for place in sorted(places, key=lambda place: float(p[tuple(place)])):
-            row = place[0] if p.dim() == 2 else slice(None)  # the choices that this one competes with
-            share = float(p[tuple(place)] / p[row][allowed[row]].sum())  # what went just now left its share to the rest
-            if int(allowed[row].sum()) > 1 and share < self.settings.threshold:
-                allowed[tuple(place)] = False
-                gone.append(f"{kind} {_words(cell, name, place)} (probability {share:.3f})")
+        for variable, categorical in self.distribution.items():
+            p = categorical.log_probabilities().exp()
+            limit = self.settings.share / int(categorical.allowed.sum())
+            improbable = (p < limit) & categorical.allowed
+            counts = self.counts[variable.name] = torch.where(improbable, self.counts[variable.name] + 1, 0)
+            for index in sorted((counts >= self.settings.patience).nonzero().flatten().tolist(), key=p.__getitem__):
+                share = float(p[index] / p[categorical.allowed].sum())  # what went just now left its share to the rest
+                left = int(categorical.allowed.sum())
+                if left > 1 and share < self.settings.share / left:
+                    categorical.allowed[index] = False
+                    gone.append(f"{variable.name}: {variable.options[index]} (probability {share:.3f})")
         return gone
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -79,19 +70,3 @@ def write_pruned(path: Path, pruned: Sequence[tuple[int, str]]) -> None:
         writer = csv.writer(file)
         writer.writerow(("step", "choice"))
         writer.writerows(pruned)
-
-
-def _variables(kind: str, cell: CellDistribution) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each random variable's (log-probabilities, allowed mask)."""
-    found = {f"{kind}.operations": (cell.log_operations(), cell.operation_allowed)}
-    for k, log_subsets in enumerate(cell.log_topologies()):
-        found[f"{kind}.topology.{k}"] = (log_subsets, cell.topology_allowed(k))
-    return found
-
-
-def _words(cell: CellDistribution, name: str, place: list[int]) -> str:
-    if name.endswith("operations"):
-        node, i = cell.space.edges[place[0]]
-        return f"node {node}: {cell.space.operations[place[1]]} on input {i}"
-    node = cell.space.node_numbers[int(name.rpartition(".")[2])]
-    return f"node {node}: inputs {cell.space.subsets(node)[place[0]]}"

@@ -1,136 +1,91 @@
-"""Which child to run: training samplers choose whose weights to train, evaluation samplers whom to judge.
+"""Which child trains its weights in a step. A sampler is one class and one line in a dict.
 
-A sampler is one function and one line in a dict. All draw with an explicit CPU generator, so that a search is
-reproducible and resumable.
+All draw with an explicit CPU generator and keep their state in `state_dict`, so that a search is reproducible and
+resumable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from .cell import Gates
-from .distribution import CHILD, CellDistribution, Distribution
-from .genotype import CellGenotype, Genotype
+from .genotype import Genotype
+from .space import Space
+from .variables import Choices
 
-# Training: (distribution, share of uniform in 0..1, generator) -> child.
-
-
-def uniform(distribution: Distribution, uniform_share: float, generator: torch.Generator) -> Genotype:
-    """Uniform over what has not been pruned: topology first, then operations, whatever was learned."""
-    return _draw(distribution, generator, lambda cell: _log_uniform(cell))
+Draw = Callable[[bool], Genotype]  # (uniform) -> a child, within the budget if the search has one
 
 
-def mixed(distribution: Distribution, uniform_share: float, generator: torch.Generator) -> Genotype:
+class TrainingSampler(Protocol):
+    """What a strategy asks for the child of a weight step."""
+
+    def child(self, draw: Draw, uniform_share: float) -> Genotype:
+        """The child to train; `uniform_share` in 0..1 decays as the search goes on."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Uniform:
+    """Every allowed option equally often, whatever was learned."""
+
+    def __init__(self, space: Space, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def child(self, draw: Draw, uniform_share: float) -> Genotype:
+        return draw(True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class Mixed(Uniform):
     """From the distribution, with probability `uniform_share` uniform instead."""
-    if torch.rand((), generator=generator) < uniform_share:
-        return uniform(distribution, uniform_share, generator)
-    return _draw(distribution, generator, lambda cell: (cell.log_operations(), cell.log_topologies()))
+
+    def child(self, draw: Draw, uniform_share: float) -> Genotype:
+        return draw(bool(torch.rand((), generator=self.generator) < uniform_share))
 
 
-TrainingSampler = Callable[[Distribution, float, torch.Generator], Genotype]
-TRAINING_SAMPLERS: dict[str, TrainingSampler] = {"uniform": uniform, "mixed": mixed}
+class StrictFairness(Uniform):
+    """Each option of a variable once per round, in random order (Chu et al., FairNAS, ICCV 2021).
 
-
-class Draw(NamedTuple):
-    """A child to judge.
-
-    Attributes:
-        child: what to run.
-        gates: per kind of cell the gates that carry its gradient, or None if the child runs without a graph.
-        surrogate: (the child's loss, a baseline) -> the scalar whose gradient estimates that of the expected loss.
+    A round of a variable has as many steps as it has options. A variable that does not count in a step keeps its
+    place in its round.
     """
 
-    child: Genotype
-    gates: Mapping[str, Gates] | None
-    surrogate: Callable[[Tensor, float], Tensor]
+    def __init__(self, space: Space, generator: torch.Generator) -> None:
+        super().__init__(space, generator)
+        self.space = space
+        self.left: dict[str, list[int]] = {}  # variable -> the options still to come in its round
+
+    def child(self, draw: Draw, uniform_share: float) -> Genotype:
+        choices: Choices = {}
+        for variable in self.space.variables:
+            if variable.counts(choices):
+                left = (
+                    self.left.get(variable.name)
+                    or torch.randperm(len(variable.options), generator=self.generator).tolist()
+                )
+                choices[variable.name] = left.pop()
+                self.left[variable.name] = left
+        return self.space.genotype(choices)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"left": {name: list(options) for name, options in self.left.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.left = {name: list(options) for name, options in state["left"].items()}
 
 
-# Evaluation: (distribution, temperature, generator) -> Draw.
-
-
-def straight_through(distribution: Distribution, temperature: float, generator: torch.Generator) -> Draw:
-    """Gumbel-max sample whose gates `1 + g - stop_gradient(g)` pass the loss's gradient to every logit drawn from.
-
-    g is the chosen option's relaxed probability softmax((logits + Gumbel noise) / temperature); the forward pass is
-    exactly the child (Jang et al., ICLR 2017; Dong and Yang, CVPR 2019, for the single gated path).
-    """
-    cells, gates = {}, {}
-    for kind, cell in distribution.items():
-        cells[kind], gates[kind] = _gated_cell(cell, temperature, generator)
-    return Draw(Genotype(CHILD, cells), gates, lambda loss, baseline: loss)
-
-
-def score_function(distribution: Distribution, temperature: float, generator: torch.Generator) -> Draw:
-    """REINFORCE with a baseline (Williams, 1992): unbiased, for objectives that need not have a gradient."""
-    child = _draw(distribution, generator, lambda cell: (cell.log_operations(), cell.log_topologies()))
-
-    def surrogate(loss: Tensor, baseline: float) -> Tensor:
-        return (loss.detach().cpu() - baseline) * distribution.log_prob(child)
-
-    return Draw(child, None, surrogate)
-
-
-EvaluationSampler = Callable[[Distribution, float, torch.Generator], Draw]
-EVALUATION_SAMPLERS: dict[str, EvaluationSampler] = {
-    "straight_through": straight_through,
-    "score_function": score_function,
+TRAINING_SAMPLERS: dict[str, Callable[[Space, torch.Generator], TrainingSampler]] = {
+    "uniform": Uniform,
+    "mixed": Mixed,
+    "strict_fairness": StrictFairness,
 }
-
-
-def _gated_cell(cell: CellDistribution, temperature: float, generator: torch.Generator) -> tuple[CellGenotype, Gates]:
-    noisy_operations = cell.log_operations() + gumbel(cell.operation_logits.shape, generator)
-    chosen = noisy_operations.argmax(dim=1).tolist()
-    relaxed = (noisy_operations / temperature).softmax(dim=1)  # [edges, operations]
-    subsets, node_gates, edge_gates = [], {}, {}
-    for node, log_subsets in zip(cell.space.node_numbers, cell.log_topologies(), strict=True):
-        noisy = log_subsets + gumbel(log_subsets.shape, generator)
-        subset = int(noisy.argmax())
-        subsets.append(subset)
-        node_gates[node] = _gate((noisy / temperature).softmax(dim=0)[subset])
-        for i in cell.space.subsets(node)[subset]:
-            index = cell.edge_index[node, i]
-            edge_gates[node, i] = _gate(relaxed[index, chosen[index]])
-    operations = dict(zip(cell.space.edges, chosen, strict=True))
-    return cell.cell_from(subsets, operations), Gates(edge_gates, node_gates)
-
-
-def _gate(g: Tensor) -> Tensor:
-    """Exactly 1.0 with the gradient of g: summed as 1 + (g - g), which unlike (1 + g) - g does not round."""
-    return 1.0 + (g - g.detach())
-
-
-def gumbel(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise: the argmax of logits plus it is a sample of their softmax."""
-    uniform = torch.rand(shape, generator=generator).clamp(min=torch.finfo(torch.float32).tiny)
-    return -torch.log((-torch.log(uniform)).clamp(min=torch.finfo(torch.float32).tiny))
-
-
-LogProbabilities = tuple[Tensor, list[Tensor]]  # of operations [edges, operations], of each node's subsets
-
-
-@torch.no_grad()
-def _draw(
-    distribution: Distribution,
-    generator: torch.Generator,
-    log_probabilities: Callable[[CellDistribution], LogProbabilities],
-) -> Genotype:
-    cells = {}
-    for kind, cell in distribution.items():
-        log_operations, log_topologies = log_probabilities(cell)
-        chosen = (log_operations + gumbel(log_operations.shape, generator)).argmax(dim=1).tolist()
-        subsets = [int((log_p + gumbel(log_p.shape, generator)).argmax()) for log_p in log_topologies]
-        cells[kind] = cell.cell_from(subsets, dict(zip(cell.space.edges, chosen, strict=True)))
-    return Genotype(CHILD, cells)
-
-
-def _log_uniform(cell: CellDistribution) -> LogProbabilities:
-    """Equal (unnormalised) log-probabilities for everything that is still allowed."""
-
-    def flat(allowed: Tensor) -> Tensor:
-        return torch.zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
-
-    return flat(cell.operation_allowed), [flat(cell.topology_allowed(k)) for k in range(cell.space.nodes)]

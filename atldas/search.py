@@ -1,18 +1,19 @@
-"""The search: weight steps and architecture steps in turn, then a measured choice among the likeliest children."""
+"""The search: weight steps and architecture steps in turn, then a measured choice among the proposed children."""
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import AfterValidator
-from torch import Tensor
+from torch import nn
 
 from . import __version__
 from .cell_picture import draw_cells
@@ -22,94 +23,67 @@ from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
 from .common.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
-from .common.schedule import linear, warm_up_cosine
 from .cost import operation_cost
-from .distribution import Distribution
-from .evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose, write_candidates
+from .cost_tables import mac_tables
+from .distribution import Distribution, Factor
+from .evaluate import EvaluationConfig, choose, learnt
 from .genotype import Genotype
+from .halving import Archive, Candidate, Rung, write_candidates
+from .oracles import Measured, recalibrate
 from .pruning import Pruner, PruningConfig, write_pruned
-from .samplers import EVALUATION_SAMPLERS, TRAINING_SAMPLERS, Draw
-from .space import CellSpace, Space
+from .space import Space
+from .strategies import STRATEGIES
+from .strategy import Context, Strategy
 from .supernet import Supernet
 from .task import Task
+from .training import Sgd, SgdConfig, require_finite
+from .variables import edge_variable
 
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
-Share = Annotated[float, Ge(0), Le(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
+COLLAPSED = 0.5  # an expected share of weight-free operations over which a person is warned
 
 
-def _key_of(known: Mapping[str, Any]) -> AfterValidator:
-    """A check against a dict that may still grow: whatever it holds when a configuration is read."""
-
-    def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"one of {', '.join(known)}{suggestion(name, list(known))}")
-        return name
-
-    return AfterValidator(check)
-
-
-@config
-class WeightsConfig:
-    """SGD with momentum on the weights; the learning rate follows a cosine from `lr` to `lr_end`."""
-
-    lr: Positive = 0.025
-    lr_end: NonNegative = 0.001
-    momentum: Share = 0.9
-    weight_decay: NonNegative = 3e-4
-    clip: Positive = 5.0
+def _strategy(name: str) -> str:
+    if ":" not in name and name not in STRATEGIES:
+        raise ValueError(f"one of {', '.join(STRATEGIES)}, or package.module:Class{suggestion(name, list(STRATEGIES))}")
+    return name
 
 
 @config
 class ArchitectureConfig:
-    """Adam on the logits.
+    """When the strategy learns, and Adam on what it learns.
 
     Attributes:
         start: the first step that moves the logits; until then the weights are too young to judge by.
         every: one architecture step follows every so many weight steps.
-        sampler: one of `samplers.EVALUATION_SAMPLERS`.
-        temperature: of the straight-through gates, straight from the first value to the second over the search.
-        macs_weight: how much the objective counts expected MACs, as a multiple of a uniform child's.
     """
 
     start: Annotated[int, Ge(0)] = 0
     every: Annotated[int, Ge(1)] = 1
-    sampler: Annotated[str, _key_of(EVALUATION_SAMPLERS)] = "straight_through"
     lr: Positive = 0.01
     betas: tuple[Decay, Decay] = (0.5, 0.999)
     weight_decay: NonNegative = 0.0
-    clip: Positive = 5.0
-    temperature: tuple[Positive, Positive] = (5.0, 0.5)
-    macs_weight: NonNegative = 0.0
-
-
-@config
-class SamplerConfig:
-    """Which child trains its weights.
-
-    Attributes:
-        sampler: one of `samplers.TRAINING_SAMPLERS`.
-        uniform_steps: steps in which every child is drawn uniformly.
-        uniform_share: the share of uniform draws left at the last step, reached straight from 1.
-    """
-
-    sampler: Annotated[str, _key_of(TRAINING_SAMPLERS)] = "mixed"
-    uniform_steps: Annotated[int, Ge(0)] = 0
-    uniform_share: Share = 0.2
+    max_grad_norm: Positive = 5.0
 
 
 @config
 class SearchConfig:
-    """The loop."""
+    """The loop. Without steps there are no inherited weights: children are measured by other oracles."""
 
-    steps: Annotated[int, Ge(1)]
-    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    steps: Annotated[int, Ge(0)]
+    weights: SgdConfig = field(default_factory=SgdConfig)
     architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    training: SamplerConfig = field(default_factory=SamplerConfig)
     pruning: PruningConfig | None = None
     log_every: Annotated[int, Ge(1)] = 10
     checkpoint_every: Annotated[int, Ge(1)] = 200
+
+    def __post_init__(self) -> None:
+        if self.steps and self.architecture.start >= self.steps:
+            raise ValueError(
+                f"architecture.start under steps ({self.steps}), or nothing is learned, not {self.architecture.start}"
+            )
 
 
 @config
@@ -120,20 +94,23 @@ class Experiment:
         name: the name of the genotype that will be found.
         space: a shipped space's name or a file.
         task: `package.module:Class`, see `atldas.task`; `task_options` are that class's own.
+        strategy: one of `strategies.STRATEGIES`, or `package.module:Class`; `strategy_options` are that class's own.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     name: Annotated[str, MinLen(1)]
     space: str
     task: str
     task_options: dict[str, Any] = field(default_factory=dict)
+    strategy: Annotated[str, AfterValidator(_strategy)] = "atldas"
+    strategy_options: dict[str, Any] = field(default_factory=dict)
     seed: Annotated[int, Ge(0)] = 0
     search: SearchConfig
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
-COLUMNS = ("training_loss", "held_out_loss", "lr", "temperature", "uniform_share", "entropy", "best_probability",
-           "weight_free_share", "expected_macs")  # fmt: skip
+COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
+           "expected_macs")  # fmt: skip
 
 
 class Search:
@@ -141,37 +118,52 @@ class Search:
 
     Args:
         experiment: the settings; `source` names their file in errors.
+        folder: of the run.
         device: where networks run. The distribution stays on the CPU: it is tiny and is drawn from with Python.
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device, source: str = "experiment") -> None:
+    def __init__(self, experiment: Experiment, folder: Path, device: torch.device, source: str = "experiment") -> None:
         self.experiment, self.device = experiment, device
-        make_task = load_object(experiment.task, source, "task")  # first: it may add operations of its own
-        if not hasattr(make_task, "Options"):
-            raise UserError(f"{source}: task: found {experiment.task}, which is no task: it has no Options")
-        options = fill(make_task.Options, experiment.task_options, source, at="task_options")
-        self.space = Space.load(experiment.space)
+        make_task = _with_options(load_object(experiment.task, source, "task"), source, "task")
+        self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
+        options = fill(make_task.Options, experiment.task_options, source, at="task_options")
         self.task: Task = make_task(options, experiment.seed, device)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distribution = Distribution(self.space)
         self.generator = torch.Generator().manual_seed(experiment.seed)
-        weights, architecture = experiment.search.weights, experiment.search.architecture
-        self.weight_optimizer = torch.optim.SGD(
-            self.supernet.parameters(), weights.lr, weights.momentum, weight_decay=weights.weight_decay
-        )
-        self.architecture_optimizer = torch.optim.Adam(
-            self.distribution.parameters(), architecture.lr, architecture.betas, weight_decay=architecture.weight_decay
+        self.macs = mac_tables(self.supernet, self.task.input_shape)
+        self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps)
+        self.archive = Archive(folder / "measured.json")
+        given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
+        self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
+        self.strategy = self._make_strategy(source)
+        settings = experiment.search.architecture
+        learned = self.strategy.parameters()
+        self.architecture_optimizer = (
+            torch.optim.Adam(learned, settings.lr, settings.betas, weight_decay=settings.weight_decay)
+            if learned
+            else None
         )
         self.pruner = Pruner(experiment.search.pruning, self.distribution) if experiment.search.pruning else None
-        self.operation_macs, self.constant_macs = self.supernet.operation_macs(self.task.input_shape)
-        with torch.no_grad():
-            self.uniform_macs = float(self.expected_macs())
-        self.weight_free = {kind: _weight_free(cell) for kind, cell in self.space.cells.items()}
+        self.weight_free = _weight_free(self.space)
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
         self.step = 0
         self.architecture_steps = 0
-        self.baseline: float | None = None  # running mean of the judged losses, for the score-function estimator
+        self.warned = False
+
+    def _make_strategy(self, source: str) -> Strategy:
+        name = self.experiment.strategy
+        make = _with_options(
+            load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
+        )
+        options = fill(make.Options, self.experiment.strategy_options, source, at="strategy_options")
+        context = Context(
+            self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
+            self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
+        )  # fmt: skip
+        made: Strategy = make(options, context)
+        return made
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
         """Search until the last step, from `state` if there is one. False if a person interrupted it."""
@@ -195,14 +187,15 @@ class Search:
                 training_loss = self.weight_step(next(training))
                 held_out_loss = None
                 if self.step >= settings.architecture.start and self.step % settings.architecture.every == 0:
-                    held_out_loss = self.architecture_step(next(held_out))
-                if self.pruner and (self.step + 1) % self.pruner.settings.every == 0:
+                    held_out_loss = self.architecture_step(held_out)
+                if self.pruner and self.architecture_steps and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
                     write_pruned(folder / "pruned.csv", self.pruned)
                 if self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{training_loss:.3f}", entropy=f"{figures['entropy']:.1f}", refresh=False)
+                    self._warn_of_collapse(figures)
                 self.step += 1
                 bar.update()
                 if self.step % settings.checkpoint_every == 0:
@@ -211,167 +204,183 @@ class Search:
         return self.step == settings.steps and not interruption.requested
 
     def weight_step(self, batch: Any) -> float:
-        """Train the weights of one child on a training batch; returns the loss."""
-        settings = self.experiment.search
-        sampler = TRAINING_SAMPLERS[settings.training.sampler]
-        self.supernet.select(sampler(self.distribution, self._uniform_share(), self.generator))
+        """Train the weights of what the strategy selects on a training batch; returns the loss."""
+        self.strategy.select_for_training(self.step)
         self.supernet.train()
-        for group in self.weight_optimizer.param_groups:
-            group["lr"] = self._lr()
-        loss = self.task.loss(self.supernet, batch)
-        self.weight_optimizer.zero_grad(set_to_none=True)  # None, so that what is not drawn is left alone
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.supernet.selected_parameters(), settings.weights.clip)
-        self._require_finite(loss, norm)
-        self.weight_optimizer.step()
-        return float(loss.detach())
+        return self.weights.step(self.task, batch, self.step)
 
-    def architecture_step(self, batch: Any) -> float:
-        """Judge one child on a held-out batch and move the logits; returns its loss. Weights stand still."""
+    def architecture_step(self, held_out: Any) -> float | None:
+        """Let the strategy judge children on a held-out batch and move what it learns. Weights stand still."""
+        if self.architecture_optimizer is None:
+            return None
         settings = self.experiment.search.architecture
-        draw = EVALUATION_SAMPLERS[settings.sampler](self.distribution, self._temperature(), self.generator)
-        self.supernet.select(draw.child, draw.gates)
-        self.supernet.train()
-        with torch.set_grad_enabled(draw.gates is not None):
-            loss = self.task.loss(self.supernet, batch)
-        objective = self._objective(draw, loss)
-        logits = list(self.distribution.parameters())
-        # Only the logits' gradients are computed: the weights' would be thrown away.
-        for parameter, gradient in zip(logits, torch.autograd.grad(objective, logits, allow_unused=True), strict=True):
+        judged = self.strategy.objective(next(held_out), self.step)
+        if judged is None:
+            return None
+        objective, value = judged
+        learned = self.strategy.parameters()
+        # Only the learned parameters' gradients are computed: the weights' would be thrown away.
+        gradients = torch.autograd.grad(objective, learned, allow_unused=True)
+        for parameter, gradient in zip(learned, gradients, strict=True):
             parameter.grad = gradient
-        norm = torch.nn.utils.clip_grad_norm_(logits, settings.clip)
-        self._require_finite(loss, norm)
+        norm = torch.nn.utils.clip_grad_norm_(learned, settings.max_grad_norm)
+        require_finite(self.step, loss=value, gradient=float(norm))
         self.architecture_optimizer.step()
-        value = float(loss.detach())
-        self.baseline = value if self.baseline is None else 0.9 * self.baseline + 0.1 * value
         self.architecture_steps += 1
         return value
-
-    def _objective(self, draw: Draw, loss: Tensor) -> Tensor:
-        objective = draw.surrogate(loss, float(loss.detach()) if self.baseline is None else self.baseline)
-        weight = self.experiment.search.architecture.macs_weight
-        if weight:
-            objective = objective.cpu() + weight * self.expected_macs() / self.uniform_macs
-        return objective
-
-    def expected_macs(self) -> Tensor:
-        """Expected MACs of the whole network for one input of the task's `input_shape`."""
-        return self.distribution.expected(self.operation_macs) + self.constant_macs
 
     @torch.no_grad()
     def figures(self, training_loss: float, held_out_loss: float | None) -> dict[str, float | None]:
         """One row of the log."""
-        edges = {kind: torch.ones_like(table) for kind, table in self.weight_free.items()}
+        edges = [Factor(factor.variables, torch.ones_like(factor.table)) for factor in self.weight_free]
+        share = (
+            float(self.distribution.expected(self.weight_free) / self.distribution.expected(edges)) if edges else 0.0
+        )
         return {
             "training_loss": training_loss,
             "held_out_loss": held_out_loss,
-            "lr": self._lr(),
-            "temperature": self._temperature(),
-            "uniform_share": self._uniform_share(),
+            "lr": self.weights.lr(self.step),
             "entropy": float(self.distribution.entropy()),
             "best_probability": math.exp(self.distribution.most_probable(1)[0][0]),
-            "weight_free_share": float(
-                self.distribution.expected(self.weight_free) / self.distribution.expected(edges)
-            ),
-            "expected_macs": float(self.expected_macs()),
+            "weight_free_share": share,
+            "expected_macs": float(self.macs.expected(self.distribution)),
         }
+
+    def _warn_of_collapse(self, figures: Mapping[str, float | None]) -> None:
+        share = figures["weight_free_share"] or 0.0
+        uniform = _uniform_share(self.weight_free)
+        if not self.warned and share > max(COLLAPSED, (1 + uniform) / 2):
+            self.warned = True
+            logging.warning(
+                "step %d: operations without weights have %.0f%% of the probability (%.0f%% at first); "
+                "the search may be collapsing to cells that compute little. More uniform_steps, or a later "
+                "architecture.start, may help",
+                self.step, 100 * share, 100 * uniform,
+            )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the search depends on; data is a function of the step counts."""
+        optimizer = self.architecture_optimizer
         return {
             "step": self.step,
             "architecture_steps": self.architecture_steps,
-            "baseline": self.baseline,
+            "warned": self.warned,
             "supernet": self.supernet.state_dict(),
             "distribution": self.distribution.state_dict(),
-            "weight_optimizer": self.weight_optimizer.state_dict(),
-            "architecture_optimizer": self.architecture_optimizer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "weight_optimizer": self.weights.optimizer.state_dict(),
+            "architecture_optimizer": optimizer.state_dict() if optimizer else {},
             "pruner": self.pruner.state_dict() if self.pruner else {},
             "pruned": self.pruned,
-            "torch_rng": torch.get_rng_state(),  # for operations that draw at random, such as dropout
             "generator": self.generator.get_state(),
+            # For operations that draw at random, such as dropout.
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
-        self.baseline = state["baseline"]
+        self.warned = state["warned"]
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
-        torch.set_rng_state(state["torch_rng"])
         self.supernet.load_state_dict(state["supernet"])
         self.distribution.load_state_dict(state["distribution"])
-        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
-        self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
+        self.strategy.load_state_dict(state["strategy"])
+        self.weights.optimizer.load_state_dict(state["weight_optimizer"])
+        if self.architecture_optimizer:
+            self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
         if self.pruner:
             self.pruner.load_state_dict(state["pruner"])
         self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_rng"])
+        if self.device.type == "cuda" and state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
 
-    def _lr(self) -> float:
-        settings = self.experiment.search
-        return warm_up_cosine(self.step, settings.steps, settings.weights.lr, settings.weights.lr_end)
+    def choose(self) -> list[Candidate]:
+        """Measure what the strategy proposes, rung by rung; all candidates, best first."""
+        proposed = self.strategy.propose(self.experiment.evaluation)
+        return choose(proposed, self.rungs, self.task, self.archive)
 
-    def _temperature(self) -> float:
-        settings = self.experiment.search
-        return linear(self.step, settings.architecture.start, settings.steps, *settings.architecture.temperature)
+    def learnt(self) -> dict[str, list[float]]:
+        """The metric of learned and of random children, see `evaluate.learnt`."""
+        rung, count = self.rungs[0], self.experiment.evaluation.controls
+        return learnt(self.distribution, self.generator, count, rung.oracle, self.archive)
 
-    def _uniform_share(self) -> float:
-        settings = self.experiment.search
-        return linear(self.step, settings.training.uniform_steps, settings.steps, 1.0, settings.training.uniform_share)
+    def inherited(self, child: Genotype) -> nn.Module:
+        """The fixed network of a child with the supernet's weights and recalibrated statistics, in eval mode."""
+        network = self.supernet.fixed(child)
+        recalibrate(network, self.task, 20)
+        return network
 
-    def _require_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
-        """Before an optimizer's step, so that no weight and no checkpoint is ever spoilt."""
-        for what, value in (("loss", loss), ("gradient", gradient_norm)):
-            if not math.isfinite(value.detach()):
-                raise UserError(
-                    f"the {what} is not finite at step {self.step}; the last checkpoint is from before. "
-                    "Lower search.weights.lr or search.weights.clip and begin again"
-                )
+
+class Found(NamedTuple):
+    """What a search gives.
+
+    Attributes:
+        genotype: the winner, named and with its provenance.
+        candidates: every measured child, best first.
+        learnt: the metric of learned and of random children, see `Search.learnt`; empty without controls.
+        search: the finished search, for instance for `inherited` weights.
+    """
+
+    genotype: Genotype
+    candidates: list[Candidate]
+    learnt: dict[str, list[float]]
+    search: Search
 
 
 def search(
     experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False, source: str = "experiment",
     command: str = "",
-) -> Candidate | None:  # fmt: skip
+) -> Found | None:  # fmt: skip
     """Run or resume a search in a run folder and write its results there.
 
-    The folder gets config.yaml, checkpoint.pt, log.csv and tensorboard/ while the search runs, and genotype.yaml,
-    candidates.csv, cells.png and curves.png at its end.
+    The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/ and measured.json while the search runs, and
+    genotype.yaml, candidates.csv, cells.png and curves.png at its end.
 
     Returns:
-        The best candidate, or None if a person interrupted the search.
+        What was found, or None if a person interrupted the search.
 
     Raises:
         UserError: faulty settings, or a folder that cannot be used.
     """
     folder = Path(folder)
-    running = Search(experiment, device, source)
+    running = Search(experiment, folder, device, source)
     state = open_run(folder, plain(experiment), resume)
     if not running.run(folder, state):
         return None
-    candidates = []
-    proposals = list(propose(running.distribution, experiment.evaluation, running.generator))
-    with progress(len(proposals), "evaluate", "child") as bar:
-        for child, origin in proposals:
-            candidates.append(
-                evaluate(running.supernet, running.task, running.distribution, child, origin, experiment.evaluation)
-            )
-            bar.update()
-    candidates = best_first(candidates, running.task.larger_is_better)
+    candidates = running.choose()
     winner = candidates[0]
     genotype = Genotype(
-        experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command)
-    )
+        experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command),
+        winner.child.choices,
+    )  # fmt: skip
     genotype.save(folder / "genotype.yaml")
     write_candidates(folder / "candidates.csv", candidates, running.task.metric)
-    draw_cells(genotype, folder / "cells.png")
+    if genotype.cells:
+        draw_cells(genotype, folder / "cells.png")
     draw_curves(folder)
-    return winner._replace(child=genotype)
+    learnt = running.learnt() if experiment.evaluation.controls else {}
+    return Found(genotype, candidates, learnt, running)
 
 
-def _weight_free(space: CellSpace) -> Tensor:
-    """1 where an operation holds no weights (at stride 1), [edges, operations]. They must not win by default."""
-    row = [float(operation_cost(name, 16, 1, 8, 8).parameters == 0) for name in space.operations]
-    return torch.tensor(row).expand(len(space.edges), -1)
+def _with_options(made: Any, source: str, at: str) -> Any:
+    if not hasattr(made, "Options"):
+        raise UserError(f"{source}: {at}: expected a class with Options, got {getattr(made, '__name__', made)}")
+    return made
+
+
+def _weight_free(space: Space) -> list[Factor]:
+    """1 where an operation on an edge holds no weights (at stride 1). They must not win by default."""
+    factors = []
+    for kind, cell in space.cells.items():
+        row = torch.tensor([float(operation_cost(name, 16, 1, 8, 8).parameters == 0) for name in cell.operations])
+        factors += [Factor((edge_variable(kind, node, i),), row) for node, i in cell.edges]
+    return factors
+
+
+def _uniform_share(weight_free: list[Factor]) -> float:
+    return float(torch.stack([factor.table.mean() for factor in weight_free]).mean()) if weight_free else 0.0
 
 
 def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
@@ -379,13 +388,10 @@ def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, A
     return {
         "space": experiment.space,
         "task": experiment.task,
+        "strategy": experiment.strategy,
         "seed": experiment.seed,
         "steps": experiment.search.steps,
-        "scores": {
-            running.task.metric: winner.recalibrated,
-            f"{running.task.metric}_before_recalibration": winner.inherited,
-            "log_probability": winner.log_probability,
-        },
+        "scores": {f"{running.task.metric}_{oracle}": figure for oracle, figure in winner.figures.items()},
         **({"command": command} if command else {}),
         "versions": {"atldas": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -18,10 +18,12 @@ from torch import nn
 from .common.config import config, fill, shown, suggestion
 from .common.errors import UserError
 from .common.shipped import names_in, read_named
-from .genotype import CellGenotype, Edge
+from .genotype import CellGenotype, Edge, Genotype
 from .operations import OPERATIONS
+from .variables import Choices, Condition, Variable, edge_variable, node_variable
 
 SHIPPED = resources.files("atldas.search_spaces")
+CHILD = "child"  # the name of a genotype that was drawn and not yet chosen
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,34 @@ class CellSpace:
         ]
         return (CellGenotype(self.inputs, nodes, self.concat) for nodes in itertools.product(*per_node))
 
+    def variables(self, kind: str) -> Iterator[Variable]:
+        """What a cell of this kind decides: each node's inputs, then the operation on each edge it may read."""
+        for node in self.node_numbers:
+            subsets = self.subsets(node)
+            parent = node_variable(kind, node)
+            yield Variable(parent, subsets)
+            for i in range(node):
+                reading = frozenset(index for index, subset in enumerate(subsets) if i in subset)
+                yield Variable(edge_variable(kind, node, i), self.operations, Condition(parent, reading))
+
+    def cell_of(self, kind: str, choices: Choices) -> CellGenotype:
+        """The cell with these choices."""
+        nodes = []
+        for node in self.node_numbers:
+            subset = self.subsets(node)[choices[node_variable(kind, node)]]
+            nodes.append(tuple(Edge(self.operations[choices[edge_variable(kind, node, i)]], i) for i in subset))
+        return CellGenotype(self.inputs, tuple(nodes), self.concat)
+
+    def choices_of(self, kind: str, cell: CellGenotype) -> Choices:
+        """The inverse of `cell_of`."""
+        choices: Choices = {}
+        for node, edges in zip(self.node_numbers, cell.nodes, strict=True):
+            subset = tuple(sorted(edge.input for edge in edges))
+            choices[node_variable(kind, node)] = self.subsets(node).index(subset)
+            for operation, i in edges:
+                choices[edge_variable(kind, node, i)] = self.operations.index(operation)
+        return choices
+
     def first(self) -> CellGenotype:
         """Some cell of the space: what a supernet's cell is set to before anything has been drawn."""
         nodes = ((Edge(self.operations[0], i) for i in self.subsets(node)[0]) for node in self.node_numbers)
@@ -80,10 +110,16 @@ class CellSpace:
 
 @dataclass(frozen=True)
 class Space:
-    """A named search space: cell kind -> CellSpace."""
+    """A named search space.
+
+    Attributes:
+        cells: cell kind -> what a cell of that kind may be.
+        choices: named choice -> its options, of one kind: names, channel counts, or true and false.
+    """
 
     name: str
     cells: dict[str, CellSpace]
+    choices: dict[str, tuple[str | int | bool, ...]] = field(default_factory=dict)
 
     @staticmethod
     def load(source: str | Path) -> Space:
@@ -98,14 +134,96 @@ class Space:
     @staticmethod
     def from_plain(data: dict[str, Any], source: str) -> Space:
         """Check plain data, as YAML holds it, and make a space of it."""
+        if data.get("schema") == 1:  # a space of cells alone
+            data = {"choices": {}, **data, "schema": 2} if "choices" not in data else data
         file = fill(_SpaceFile, data, source)
+        if not file.cells and not file.choices:
+            raise UserError(f"{source}: expected cells or choices, got neither")
         for name in file.cells:
-            _check_module_name(name, f"{source}: cells")
-        return Space(file.name, {name: _cell(cell, f"{source}: cells.{name}") for name, cell in file.cells.items()})
+            require_module_name(name, f"{source}: cells")
+        for name, options in file.choices.items():
+            _check_choice(name, options, f"{source}: choices.{name}", file.cells)
+        cells = {name: _cell(cell, f"{source}: cells.{name}") for name, cell in file.cells.items()}
+        return Space(file.name, cells, dict(file.choices))
+
+    @cached_property
+    def variables(self) -> tuple[Variable, ...]:
+        """Everything that a child decides; a parent stands before what depends on it."""
+        cells = (variable for kind, cell in self.cells.items() for variable in cell.variables(kind))
+        return (*cells, *(Variable(name, options) for name, options in self.choices.items()))
+
+    def variable(self, name: str) -> Variable:
+        """The variable of that name."""
+        return self._by_name[name]
+
+    def dependents(self, name: str) -> tuple[Variable, ...]:
+        """The variables whose condition is on that one."""
+        return self._dependents.get(name, ())
+
+    @cached_property
+    def _by_name(self) -> dict[str, Variable]:
+        return {variable.name: variable for variable in self.variables}
+
+    @cached_property
+    def _dependents(self) -> dict[str, tuple[Variable, ...]]:
+        found: dict[str, tuple[Variable, ...]] = {}
+        for variable in self.variables:
+            if variable.condition:
+                parent = variable.condition.parent
+                found[parent] = (*found.get(parent, ()), variable)
+        return found
+
+    def genotype(self, choices: Choices, name: str = CHILD) -> Genotype:
+        """The child with these choices; those of variables that do not count are passed over."""
+        cells = {kind: cell.cell_of(kind, choices) for kind, cell in self.cells.items()}
+        return Genotype(name, cells, choices={key: o[choices[key]] for key, o in self.choices.items()})
+
+    def choices_of(self, child: Genotype) -> Choices:
+        """The inverse of `genotype`.
+
+        Raises:
+            ValueError, KeyError: the child is not of this space.
+        """
+        choices: Choices = {}
+        for kind, cell in self.cells.items():
+            choices |= cell.choices_of(kind, child.cells[kind])
+        for key, options in self.choices.items():
+            choices[key] = options.index(child.choices[key])
+        return choices
+
+    def neighbours(self, child: Genotype) -> Iterator[Genotype]:
+        """All children that differ in one choice: another option, or another subset of inputs.
+
+        Where a node reads a new input, each operation on it makes a neighbour, if it is the only new one; the first
+        operation stands on it otherwise.
+        """
+        choices = self.choices_of(child)
+        for name, index in choices.items():
+            for other in range(len(self.variable(name).options)):
+                if other != index:
+                    yield from (self.genotype(changed) for changed in self._changed(choices, name, other))
+
+    def _changed(self, choices: Choices, name: str, option: int) -> Iterator[Choices]:
+        changed = {**choices, name: option}
+        kept = {v.name for v in self.variables if v.counts(changed) and (v.name in changed)}
+        new = [v for v in self.dependents(name) if v.counts(changed) and v.name not in choices]
+        changed = {key: value for key, value in changed.items() if key in kept}
+        if len(new) == 1:
+            yield from ({**changed, new[0].name: index} for index in range(len(new[0].options)))
+        else:
+            yield changed | {variable.name: 0 for variable in new}
 
     def size(self) -> int:
         """How many different children there are."""
-        return math.prod(cell.size() for cell in self.cells.values())
+        cells = math.prod(cell.size() for cell in self.cells.values())
+        return cells * math.prod(len(options) for options in self.choices.values())
+
+    def enumerate(self) -> Iterator[Genotype]:
+        """Every child; for small spaces."""
+        cells = itertools.product(*(list(cell.enumerate()) for cell in self.cells.values()))
+        for drawn, chosen in itertools.product(cells, list(itertools.product(*self.choices.values()))):
+            choices = dict(zip(self.choices, chosen, strict=True))
+            yield Genotype(CHILD, dict(zip(self.cells, drawn, strict=True)), choices=choices)
 
 
 def shipped_spaces() -> list[str]:
@@ -130,9 +248,10 @@ class _CellFile:
 
 @config
 class _SpaceFile:
-    schema: Literal[1]
+    schema: Literal[1, 2]
     name: Annotated[str, MinLen(1)]
-    cells: Annotated[dict[str, _CellFile], MinLen(1)]
+    cells: dict[str, _CellFile] = field(default_factory=dict)
+    choices: dict[str, Annotated[tuple[bool | int | str, ...], MinLen(1)]] = field(default_factory=dict)
 
 
 def _cell(file: _CellFile, where: str) -> CellSpace:
@@ -144,7 +263,7 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
             )
         if operation in file.operations[:index]:
             raise UserError(f"{where}.operations[{index}]: found {operation} a second time, allowed is once")
-        _check_module_name(operation, f"{where}.operations[{index}]")
+        require_module_name(operation, f"{where}.operations[{index}]")
     k = None if file.inputs_per_node == "all" else file.inputs_per_node
     if k is not None and k > file.inputs:
         raise UserError(
@@ -160,7 +279,18 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
     return space
 
 
-def _check_module_name(name: str, where: str) -> None:
+def _check_choice(name: str, options: tuple[str | int | bool, ...], where: str, cells: Container[str]) -> None:
+    if name.partition(".")[0] in cells:
+        raise UserError(f"{where}: expected a name that no cell has, got {shown(name)}")
+    if len({type(option) for option in options}) > 1:
+        raise UserError(
+            f"{where}: expected options of one kind (names, numbers, or true and false), got {shown(list(options))}"
+        )
+    if len(set(options)) < len(options):
+        raise UserError(f"{where}: expected every option once, got {shown(list(options))}")
+
+
+def require_module_name(name: str, where: str) -> None:
     """Cells and operations are kept in `nn.ModuleDict`s, which take no dots and no names of their own methods."""
     if not name or "." in name or hasattr(nn.ModuleDict(), name):
         raise UserError(f"{where}: found the name {shown(name)}, which PyTorch's modules do not take; choose another")

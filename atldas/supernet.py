@@ -6,122 +6,90 @@ an optimizer neither moves it nor makes state for it until it is first drawn.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 
-import torch
 from torch import Tensor, nn
 
-from .cell import Cell, CellFactory, CellPlace, Gates, fixed_cells
-from .common.errors import UserError
-from .cost import macs, operation_cost
+from .builder import Builder, Choice, FixedBuilder, SupernetBuilder
 from .genotype import Genotype
 from .space import Space
+from .widths import Sliced
 
-Build = Callable[[CellFactory], nn.Module]
+Build = Callable[[Builder], nn.Module]
 
 
 class Supernet(nn.Module):
     """Wraps the network that `build` makes; called like that network.
 
     Args:
-        space: what each kind of cell may be.
-        build: makes the task's network from a cell factory.
+        space: what the parts of the network may be.
+        build: makes the task's network from a builder.
+
+    Raises:
+        UserError: the network needs a cell that the space lacks, or the space has a choice that the network lacks.
     """
 
     def __init__(self, space: Space, build: Build) -> None:
         super().__init__()
         self.space = space
         self._build = build
-        self._cells: list[Cell] = []  # in the order in which the network asked for them
-        self.network = build(self._new_cell)
-
-    def _new_cell(self, place: CellPlace) -> Cell:
-        if place.kind not in self.space.cells:
-            raise UserError(
-                f"space {self.space.name}: the network needs a cell {place.kind!r}, found {', '.join(self.space.cells)}"
-            )
-        space = self.space.cells[place.kind]
-        cell = Cell(space.first(), place, space.candidates())
-        self._cells.append(cell)
-        return cell
+        builder = SupernetBuilder(space)
+        self.network = build(builder)
+        builder.require_all_asked()
+        self.selection, self.cells = builder.selection, builder.cells
+        self.select(space.genotype({variable.name: 0 for variable in space.variables}))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         output: Tensor = self.network(*inputs)
         return output
 
-    def select(self, child: Genotype, gates: Mapping[str, Gates] | None = None) -> None:
-        """Run `child` from now on, with the gates of an evaluation sampler if there are any."""
-        for cell in self._cells:
-            kind = cell.place.kind
-            cell.select(child.cells[kind], gates[kind] if gates else None)
+    @property
+    def child(self) -> Genotype:
+        """The selected child."""
+        return self._child
 
-    def selected_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that the selected child uses: those outside the cells, the adapters, its own operations."""
-        candidates = {id(p) for cell in self._cells for p in cell.edges.parameters()}
-        yield from (p for p in self.network.parameters() if id(p) not in candidates)
-        for cell in self._cells:
-            for node, edge in cell.genotype.edges():
-                yield from cell.operation(node, edge).parameters()
+    def select(self, child: Genotype, gates: Mapping[str, Tensor] | None = None) -> None:
+        """Run `child` from now on; `gates`: variable -> a scalar of value one that carries a gradient."""
+        self._child = child
+        for cell in self.cells:
+            cell.select(child.cells[cell.place.kind])
+        self.selection.chosen = dict(child.choices)
+        self.selection.gates = gates or {}
+        self.selection.mixture = {}
+
+    def mix(self, weights: Mapping[str, Tensor]) -> None:
+        """Run all options from now on, summed with `weights`: edge or choice variable -> [options].
+
+        Widths cannot be mixed: they stay as the last selected child has them.
+        """
+        self.selection.gates, self.selection.mixture = {}, weights
 
     def fixed(self, child: Genotype) -> nn.Module:
         """The fixed network of `child` with this supernet's weights and statistics copied in: the same function."""
-        network = self._build(fixed_cells(child))
-        mine = self.network.state_dict()
+        before = self._child
+        self.select(child)
+        network = self._build(FixedBuilder(child))
+        mine = dict(child_tensors(self.network))
         # Assigned rather than copied in, so that device and memory layout are the supernet's too.
-        network.load_state_dict({name: mine[name].clone() for name in network.state_dict()}, assign=True)
+        network.load_state_dict({name: mine[name].detach().clone() for name in network.state_dict()}, assign=True)
+        self.select(before)
         return network.to(next(self.network.parameters()).device)
 
-    def operation_macs(self, input_shape: Sequence[int]) -> tuple[dict[str, Tensor], int]:
-        """MACs of every (edge, operation), summed over the cells of each kind, and the MACs of everything else.
 
-        Drops the selected child's gates: they belong to a graph, which cannot be copied to count on.
+def child_tensors(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The parameters and buffers of what a supernet runs now, under the names of the fixed network.
 
-        Returns:
-            kind -> [edges, operations], and the constant part, both for one input of `input_shape` ([1, C, H, W]).
-        """
-        for cell in self._cells:
-            cell.select(cell.genotype)
-        tables = {
-            kind: torch.zeros(len(s.edges), len(s.operations), dtype=torch.float64)  # counts pass float32's 2 ** 24
-            for kind, s in self.space.cells.items()
-        }
-        for place, height, width in self._cell_calls(input_shape):
-            space, table = self.space.cells[place.kind], tables[place.kind]
-            for row, (_, i) in enumerate(space.edges):
-                # Behind the cell's inputs everything has the reduced size and stride 1.
-                from_input = i < space.inputs
-                stride = place.stride if from_input else 1
-                h, w = (height, width) if from_input else (-(-height // place.stride), -(-width // place.stride))
-                for column, name in enumerate(space.operations):
-                    table[row, column] += operation_cost(name, place.channels, stride, h, w).macs
-        return tables, self._constant_macs(input_shape, tables)
-
-    def _cell_calls(self, input_shape: Sequence[int]) -> list[tuple[CellPlace, int, int]]:
-        """Every run of a cell in one forward pass: its place, and the height and width of its adapted inputs."""
-        # Not of `self`: `_build` may lead to a task with a whole data set in it.
-        network, cells = copy.deepcopy((self.network, self._cells))
-        calls: list[tuple[CellPlace, int, int]] = []
-
-        def record(cell: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(cell, Cell)
-            stride = cell.place.input_strides[-1]
-            height, width = inputs[-1].shape[2:]
-            calls.append((cell.place, -(-height // stride), -(-width // stride)))
-
-        for cell in cells:
-            cell.register_forward_pre_hook(record)
-        with torch.no_grad():
-            network.to("meta").eval()(torch.empty(tuple(input_shape), device="meta"))
-        return calls
-
-    def _constant_macs(self, input_shape: Sequence[int], tables: Mapping[str, Tensor]) -> int:
-        """MACs of the network less those of the operations that it currently runs."""
-        total = macs(self.network, lambda meta: meta(torch.empty(tuple(input_shape), device="meta")))
-        selected = {cell.place.kind: cell.genotype for cell in self._cells}
-        for kind, genotype in selected.items():
-            space = self.space.cells[kind]
-            for node, edge in genotype.edges():
-                row, column = space.edges.index((node, edge.input)), space.operations.index(edge.operation)
-                total -= int(tables[kind][row, column])
-        return total
+    A choice stands for its selected option, a sliced module for the slices it runs. Operations of cells that are not
+    selected are among them; the fixed network has no such names.
+    """
+    if isinstance(module, Choice):
+        yield from child_tensors(module.chosen(), prefix)
+    elif isinstance(module, Sliced):
+        yield from ((prefix + name, tensor) for name, tensor in module.tensors())
+    else:
+        for name, tensor in itertools.chain(module._parameters.items(), module._buffers.items()):
+            if tensor is not None and name not in module._non_persistent_buffers_set:
+                yield prefix + name, tensor
+        for name, part in module.named_children():
+            yield from child_tensors(part, f"{prefix}{name}.")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from .cell import CellFactory
+from .builder import Builder
 
 
 class Task(Protocol):
@@ -33,8 +33,8 @@ class Task(Protocol):
 
     def __init__(self, options: Any, seed: int, device: torch.device) -> None: ...
 
-    def build(self, cells: CellFactory) -> nn.Module:
-        """The network, with its cells made by `cells`."""
+    def build(self, builder: Builder) -> nn.Module:
+        """The network, with the parts that are searched made by `builder`."""
         ...
 
     def network_section(self) -> dict[str, Any]:
@@ -42,14 +42,14 @@ class Task(Protocol):
         ...
 
     def training_batches(self, start: int) -> Iterator[Any]:
-        """Endless batches from the training half, beginning with batch number `start`.
+        """Endless batches from the first part of the data, beginning with batch number `start`.
 
         Batch n must be the same whatever the start, so that a resumed run sees what an uninterrupted one sees.
         """
         ...
 
     def held_out_batches(self, start: int) -> Iterator[Any]:
-        """As `training_batches`, from data that no weight is trained on: what architectures are judged by."""
+        """As `training_batches`, from a second part that no weight is trained on: it moves the logits."""
         ...
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
@@ -57,5 +57,9 @@ class Task(Protocol):
         ...
 
     def measure(self, network: nn.Module) -> float:
-        """The task's metric on a fixed part of the held-out data; `network` is in eval mode."""
+        """The task's metric on a third part, which moved neither weights nor logits; `network` is in eval mode.
+
+        A task may also have `identity(child)`, equal for children that compute the same function: one of them is
+        measured.
+        """
         ...

@@ -17,8 +17,7 @@ from atldas.common.config import assign, config, fill
 from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG
 from atldas.common.shipped import read_named
-from atldas.evaluate import Candidate
-from atldas.search import Experiment, search
+from atldas.search import Experiment, Found, search
 
 from .arrays import Bytes
 from .data.config import DataConfig, make_source
@@ -89,14 +88,14 @@ def run(
         UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
     """
     photo, trimap = _later_stages_input(pipeline)
-    winner = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
-    if winner is None:
+    found = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
+    if found is None:
         return None
-    winner.child.save(folder / "variant.yaml")
+    found.genotype.save(folder / "variant.yaml")
     torch.manual_seed(pipeline.train.seed)
-    untrained = CheapMatting(winner.child)
+    untrained = CheapMatting(found.genotype)
     begun = (folder / "train" / CONFIG).exists()
-    trained = train(_starting_network(winner, pipeline), pipeline.train, folder / "train", device, begun)
+    trained = train(_starting_network(found, pipeline), pipeline.train, folder / "train", device, begun)
     if trained is None:
         return None
     trained.save(folder / "model.safetensors")
@@ -115,10 +114,11 @@ def _later_stages_input(pipeline: Pipeline) -> tuple[Bytes, Bytes]:
     return read_pair(example(pipeline.report.photo), example(pipeline.report.trimap))
 
 
-def _starting_network(winner: Candidate, pipeline: Pipeline) -> CheapMatting:
-    network = CheapMatting(winner.child)
+def _starting_network(found: Found, pipeline: Pipeline) -> CheapMatting:
+    network = CheapMatting(found.genotype)
     if pipeline.inherit:
-        network.load_state_dict(winner.network.state_dict())
+        inherited = found.search.inherited(found.candidates[0].child)
+        network.load_state_dict(inherited.state_dict())
     return network
 
 

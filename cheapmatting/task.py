@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from atldas.cell import CellFactory
+from atldas.builder import Builder
 from atldas.common.config import config, plain
 from atldas.genotype import Genotype
 
@@ -32,8 +32,8 @@ class MattingOptions:
         network: the network around the cells.
         data: where pairs come from.
         batch: pairs per batch.
-        training_pairs, held_out_pairs: sizes of the two pools; pairs are made when first needed and kept.
-        measured_pairs: how many held-out pairs the metric is taken over.
+        training_pairs, held_out_pairs, measured_pairs: sizes of the three pools: for weights, for logits, and for the
+            final choice; pairs are made when first needed and kept.
         losses: weights of the losses.
     """
 
@@ -57,11 +57,12 @@ class MattingTask:
         self.options, self.device = options, device
         size = options.data.size
         self.input_shape = (1, 6, size, size)
-        self.training = Pool(make_source(options.data, seed=2 * seed), options.training_pairs)
-        self.held_out = Pool(make_source(options.data, seed=2 * seed + 1), options.held_out_pairs)
+        self.training = Pool(make_source(options.data, seed=3 * seed), options.training_pairs)
+        self.held_out = Pool(make_source(options.data, seed=3 * seed + 1), options.held_out_pairs)
+        self.measured = Pool(make_source(options.data, seed=3 * seed + 2), options.measured_pairs)
 
-    def build(self, cells: CellFactory) -> nn.Module:
-        return CheapMatting(SEARCHED, self.options.network, cells)
+    def build(self, builder: Builder) -> nn.Module:
+        return CheapMatting(SEARCHED, self.options.network, builder)
 
     def network_section(self) -> dict[str, Any]:
         section: dict[str, Any] = plain(self.options.network)
@@ -77,5 +78,5 @@ class MattingTask:
         return weighted_losses(network(batch.inputs), batch, self.options.losses)[0]
 
     def measure(self, network: nn.Module) -> float:
-        count = min(self.options.measured_pairs, self.options.held_out_pairs)
-        return network_sad(network, [self.held_out[index] for index in range(count)], self.device)
+        pairs = [self.measured[index] for index in range(self.options.measured_pairs)]
+        return network_sad(network, pairs, self.device)

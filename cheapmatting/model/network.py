@@ -19,10 +19,12 @@ from annotated_types import Ge, Gt, MinLen, MultipleOf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
+from atldas.builder import Builder, FixedBuilder
+from atldas.cell import Cell, CellPlace
 from atldas.common.config import config, fill
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
+from atldas.widths import Channels
 
 from .hints import HINTS, hints
 from .padding import crop, pad
@@ -125,12 +127,10 @@ class CheapMatting(nn.Module):
     Args:
         genotype: its cells `normal` and `reduce`.
         config: by default the genotype's `network:` section.
-        cells: makes the cells; by default fixed ones. A supernet gives its own.
+        builder: makes the parts that are searched; by default fixed ones. A supernet gives its own.
     """
 
-    def __init__(
-        self, genotype: Genotype, config: NetworkConfig | None = None, cells: CellFactory | None = None
-    ) -> None:
+    def __init__(self, genotype: Genotype, config: NetworkConfig | None = None, builder: Builder | None = None) -> None:
         super().__init__()
         self.genotype = genotype
         self.config = c = config or NetworkConfig.of(genotype)
@@ -147,7 +147,7 @@ class CheapMatting(nn.Module):
         self.stem_eighth = nn.Sequential(
             nn.Conv2d(c.width, c.width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c.width)
         )
-        self.cells = nn.ModuleList(_make_cells(c, cells or fixed_cells(genotype)))
+        self.cells = nn.ModuleList(_make_cells(c, builder or FixedBuilder(genotype)))
         # What the decoder gets from the last cell before each reduction, and from the last of all.
         self.taps = (c.reductions[0] - 1, c.reductions[1] - 1, c.cells - 1)
         eighth, sixteenth, deepest = (_out_channels(self.cells[tap]) for tap in self.taps)
@@ -232,22 +232,24 @@ class _ClampWithGradient(torch.autograd.Function):
         return gradient
 
 
-def _make_cells(c: NetworkConfig, make: CellFactory) -> list[Cell]:
+def _make_cells(c: NetworkConfig, builder: Builder) -> list[Cell]:
     """The chain of cells; a reduction cell halves the size and doubles the channels of everything after it."""
     cells: list[Cell] = []
-    channels, before, last, reduced = c.width, c.width, c.width, True  # stem_eighth halved what stem_quarter gave
+    before: Channels = c.width
+    last: Channels = c.width
+    channels, reduced = c.width, True  # stem_eighth halved what stem_quarter gave
     for index in range(c.cells):
         reduce = index in c.reductions
         channels *= 2 if reduce else 1
         kind, stride = ("reduce", 2) if reduce else ("normal", 1)
-        cell = make(CellPlace(kind, (before, last), channels, stride, (2 if reduced else 1, 1)))
+        cell = builder.cell(CellPlace(kind, (before, last), channels, stride, (2 if reduced else 1, 1)))
         cells.append(cell)
         before, last, reduced = last, cell.out_channels, reduce
     return cells
 
 
 def _out_channels(cell: nn.Module) -> int:
-    assert isinstance(cell, Cell)
+    assert isinstance(cell, Cell) and isinstance(cell.out_channels, int)
     return cell.out_channels
 
 

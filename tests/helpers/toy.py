@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atldas.cell import CellFactory, CellPlace
+from atldas.builder import Builder
+from atldas.cell import CellPlace
 from atldas.common.config import config
 from atldas.distribution import Distribution
 from atldas.genotype import Genotype
@@ -50,11 +51,11 @@ def random_distribution(of: Space, seed: int, scale: float = 1.0) -> Distributio
 class ToyNetwork(nn.Module):
     """[N, 2, H, W] -> [N, 3]: two cells of the kind `normal`, each reading the input only."""
 
-    def __init__(self, make_cell: CellFactory, inputs: int = 2, channels: int = 2) -> None:
+    def __init__(self, builder: Builder, inputs: int = 2, channels: int = 2) -> None:
         super().__init__()
         self.inputs = inputs
-        first = make_cell(CellPlace("normal", (2,) * inputs, channels, 1, (1,) * inputs))
-        second = make_cell(CellPlace("normal", (first.out_channels,) * inputs, channels, 1, (1,) * inputs))
+        first = builder.cell(CellPlace("normal", (2,) * inputs, channels, 1, (1,) * inputs))
+        second = builder.cell(CellPlace("normal", (first.out_channels,) * inputs, channels, 1, (1,) * inputs))
         self.cells = nn.ModuleList([first, second])
         self.classifier = nn.Linear(second.out_channels, 3)
 
@@ -83,8 +84,8 @@ class BrightnessTask:
     def __init__(self, options: BrightnessOptions, seed: int, device: torch.device) -> None:
         self.options, self.seed, self.device = options, seed, device
 
-    def build(self, cells: CellFactory) -> nn.Module:
-        return ToyNetwork(cells)
+    def build(self, builder: Builder) -> nn.Module:
+        return ToyNetwork(builder)
 
     def network_section(self) -> dict[str, Any]:
         return {}

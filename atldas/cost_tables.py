@@ -1,0 +1,262 @@
+"""What a child costs, as tables over the variables of a space: exact for every child, and cheap to add up.
+
+Each part of a supernet whose cost depends on choices gives a factor: an operation on an edge (a table over that edge's
+variable), an option of a named choice, a module of chosen widths (a table over all the variables it depends on).
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .builder import Choice, option_key
+from .cell import Cell
+from .cost import operation_cost
+from .distribution import Distribution, Factor
+from .genotype import Genotype
+from .space import Space
+from .supernet import Supernet
+from .variables import edge_variable
+from .widths import Sliced, Width, value_of
+
+Scope = tuple[str, ...]  # the variables that a part of the network depends on
+
+
+@dataclass(frozen=True)
+class CostTables:
+    """A cost that adds up: a constant, and factors over the variables of a space."""
+
+    space: Space
+    constant: float
+    factors: tuple[Factor, ...]
+
+    def of(self, child: Genotype) -> float:
+        """The cost of one child."""
+        choices = self.space.choices_of(child)
+        counted = (factor for factor in self.factors if factor.variables[0] in choices)
+        return self.constant + sum(float(f.table[tuple(choices[name] for name in f.variables)]) for f in counted)
+
+    def expected(self, distribution: Distribution) -> Tensor:
+        """The expectation under a distribution, a scalar with gradient."""
+        if not self.factors:
+            return torch.tensor(self.constant)
+        return distribution.expected(list(self.factors)) + self.constant
+
+
+class _Tables:
+    """Factors while they are filled; parts with the same variables share one table."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.tables: dict[Scope, Tensor] = {}  # float64: counts pass float32's 2 ** 24
+
+    def add(self, scope: Scope, index: tuple[int, ...], value: float) -> None:
+        shape = [len(self.space.variable(name).options) for name in scope]
+        self.tables.setdefault(scope, torch.zeros(shape, dtype=torch.float64))[index] += value
+
+    def done(self, constant: float) -> CostTables:
+        return CostTables(self.space, constant, tuple(Factor(scope, table) for scope, table in self.tables.items()))
+
+
+def mac_tables(supernet: Supernet, input_shape: Sequence[int]) -> CostTables:
+    """Multiply-adds for one input of `input_shape` ([1, C, H, W]).
+
+    Operations in cells are counted one by one. Everything else is counted in forward passes on the meta device, as
+    many as it takes to see every combination of options that some part depends on. Selects the first child.
+    """
+    supernet.select(supernet.space.genotype({v.name: 0 for v in supernet.space.variables}))
+    meta = copy.deepcopy(supernet).to("meta").eval()
+    tables = _Tables(supernet.space)
+    constant = 0.0
+    filled: set[tuple[Scope, tuple[int, ...]]] = set()
+    for number, child in enumerate(_covering_children(meta)):
+        meta.select(child)
+        calls: list[tuple[Cell, int, int]] = []
+        choices = supernet.space.choices_of(child)
+        counts = _count(meta, input_shape, calls)
+        if number == 0:
+            constant = counts.pop((), 0)
+            for cell, height, width in calls:
+                _add_operations(tables, cell, height, width)
+        for scope, value in counts.items():
+            index = tuple(choices[name] for name in scope)
+            if scope and (scope, index) not in filled:
+                filled.add((scope, index))
+                tables.add(scope, index, value)
+    return tables.done(constant)
+
+
+def parameter_tables(supernet: Supernet) -> CostTables:
+    """The number of trainable values."""
+    tables = _Tables(supernet.space)
+    constant = 0.0
+    for scope, index, value in _parameters(supernet.network, supernet.space, (), ()):
+        if scope:
+            tables.add(scope, index, value)
+        else:
+            constant += value
+    return tables.done(constant)
+
+
+def _add_operations(tables: _Tables, cell: Cell, height: int, width: int) -> None:
+    """Every operation of a cell whose adapted inputs are height x width, at every width of its channels."""
+    place, cell_space = cell.place, tables.space.cells[cell.place.kind]
+    names = tuple(name for name, _ in place.channels.terms) if isinstance(place.channels, Width) else ()
+    options = [tables.space.choices[name] for name in names]
+    for (node, i), (column, operation) in itertools.product(cell_space.edges, enumerate(cell_space.operations)):
+        from_input = i < cell_space.inputs  # behind the inputs everything has the reduced size and stride 1
+        stride = place.stride if from_input else 1
+        h, w = (height, width) if from_input else (-(-height // place.stride), -(-width // place.stride))
+        for index in itertools.product(*(range(len(o)) for o in options)):
+            widths = {name: int(o[k]) for name, o, k in zip(names, options, index, strict=True)}
+            cost = operation_cost(operation, value_of(place.channels, widths), stride, h, w)
+            tables.add((edge_variable(place.kind, node, i), *names), (column, *index), cost.macs)
+
+
+def _scoped_parts(module: nn.Module, scope: Scope = ()) -> Iterator[tuple[nn.Module, Scope]]:
+    """Every part whose cost depends on choices, operations in cells left out, with the variables it depends on."""
+    if isinstance(module, Choice):
+        inside = _joined(scope, (module.name,))
+        for option in module.options.values():
+            yield option, inside
+            yield from _scoped_parts(option, inside)
+        return
+    if isinstance(module, Sliced):
+        yield module, _joined(scope, module.names)
+        return
+    for name, part in module.named_children():
+        if not (isinstance(module, Cell) and name == "edges"):
+            yield from _scoped_parts(part, scope)
+
+
+def _joined(scope: Scope, names: Sequence[str]) -> Scope:
+    return (*scope, *(name for name in names if name not in scope))
+
+
+def _covering_children(supernet: Supernet) -> Iterator[Genotype]:
+    """Children in which every part meets every combination of the options that it depends on."""
+    space = supernet.space
+    first = {variable.name: 0 for variable in space.variables}
+    yield space.genotype(first)
+    scopes = {scope for _, scope in _scoped_parts(supernet.network)}
+    pending = {
+        scope: set(itertools.product(*(range(len(space.variable(name).options)) for name in scope)))
+        for scope in sorted(scopes, key=len, reverse=True)
+    }
+    while any(pending.values()):
+        choices: dict[str, int] = {}
+        for scope, left in pending.items():
+            fitting = (c for c in sorted(left) if all(choices.get(n, k) == k for n, k in zip(scope, c, strict=True)))
+            for combination in itertools.islice(fitting, 1):
+                choices |= dict(zip(scope, combination, strict=True))
+        complete = {**first, **choices}
+        for scope, left in pending.items():
+            left.discard(tuple(complete[name] for name in scope))
+        yield space.genotype(complete)
+
+
+def _count(meta: Supernet, input_shape: Sequence[int], calls: list[tuple[Cell, int, int]]) -> dict[Scope, float]:
+    """MACs of one forward pass by the scope of the innermost part; cells' own operations are left out."""
+    counts: dict[Scope, float] = {}
+    stack: list[Scope | None] = [()]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        seen = 0
+
+        def settle() -> None:
+            nonlocal seen
+            total = counter.get_total_flops()
+            scope = stack[-1]
+            if scope is not None:
+                counts[scope] = counts.get(scope, 0) + (total - seen) // 2
+            seen = total
+
+        with _scoped(meta, stack, settle, calls):
+            meta(torch.empty(tuple(input_shape), device="meta"))
+        settle()
+    return counts
+
+
+@contextmanager
+def _scoped(
+    meta: Supernet, stack: list[Scope | None], settle: Any, calls: list[tuple[Cell, int, int]]
+) -> Iterator[None]:
+    """Hooks that keep the scope of what is running on top of `stack`, and note the sizes that cells run at."""
+    handles = []
+
+    def enter(scope: Scope | None) -> Any:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            settle()
+            stack.append(scope)
+
+        return hook
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        settle()
+        stack.pop()
+
+    def note(cell: nn.Module, inputs: Any) -> None:
+        assert isinstance(cell, Cell)
+        stride = cell.place.input_strides[-1]
+        height, width = inputs[-1].shape[2:]
+        calls.append((cell, -(-height // stride), -(-width // stride)))
+
+    parts: list[tuple[nn.Module, Scope | None]] = list(_scoped_parts(meta.network))
+    for cell in meta.cells:
+        handles.append(cell.register_forward_pre_hook(note))
+        parts += [(op, None) for edge in cell.edges.values() for op in edge.values()]  # type: ignore[operator]
+    for part, scope in parts:
+        handles += [part.register_forward_pre_hook(enter(scope)), part.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _parameters(
+    module: nn.Module, space: Space, scope: Scope, index: tuple[int, ...], edge: Mapping[str, int] | None = None
+) -> Iterator[tuple[Scope, tuple[int, ...], float]]:
+    """(scope, index, count) of every part's own parameters."""
+    if isinstance(module, Choice):
+        for number, option in enumerate(space.choices[module.name]):
+            if module.name not in scope:
+                inside = module.options[option_key(option)]
+                yield from _parameters(inside, space, (*scope, module.name), (*index, number))
+            elif index[scope.index(module.name)] == number:
+                yield from _parameters(module.options[option_key(option)], space, scope, index)
+        return
+    if isinstance(module, Sliced):
+        free = tuple(name for name in module.names if name not in scope)
+        for values, count in module.sizes().items():
+            position = {name: space.choices[name].index(v) for name, v in zip(module.names, values, strict=True)}
+            if all(index[scope.index(name)] == position[name] for name in module.names if name in scope):
+                yield (*scope, *free), (*index, *(position[name] for name in free)), count
+        return
+    own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+    if own:
+        yield scope, index, own
+    for name, part in module.named_children():
+        if isinstance(module, Cell) and name == "edges":
+            yield from _cell_parameters(module, space, scope, index)
+        else:
+            yield from _parameters(part, space, scope, index)
+
+
+def _cell_parameters(
+    cell: Cell, space: Space, scope: Scope, index: tuple[int, ...]
+) -> Iterator[tuple[Scope, tuple[int, ...], float]]:
+    cell_space = space.cells[cell.place.kind]
+    for node, edge in cell_space.candidates():
+        name = edge_variable(cell.place.kind, node, edge.input)
+        inside = (*scope, name), (*index, cell_space.operations.index(edge.operation))
+        for found, at, count in _parameters(cell.operation(node, edge), space, *inside):
+            order = [found.index(name), *(k for k in range(len(found)) if found[k] != name)]  # the edge counts first
+            yield tuple(found[k] for k in order), tuple(at[k] for k in order), count

@@ -1,0 +1,119 @@
+"""Successive halving: many children by a cheap oracle, the best of them by a dearer one, until one is left.
+
+Jamieson and Talwalkar, AISTATS 2016. Every figure is kept in an archive, so that an interrupted choice goes on where
+it stopped, and nothing is measured twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .common.atomic import atomic_path, write_text
+from .common.errors import UserError
+from .genotype import Genotype
+from .oracles import Oracle
+
+
+@dataclass
+class Candidate:
+    """A proposed child, where it comes from, and what each rung measured (NaN: not a number)."""
+
+    child: Genotype
+    origin: str
+    figures: dict[str, float] = field(default_factory=dict)  # oracle -> the task's metric
+
+
+@dataclass(frozen=True)
+class Rung:
+    """An oracle, and how many of the children it measures go on."""
+
+    oracle: Oracle
+    keep: int
+
+
+class Archive:
+    """Measured figures by (oracle, child), kept in a file beside the run's checkpoint."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.figures: dict[str, dict[str, float]] = {}
+        if path is not None and path.exists():
+            try:
+                self.figures = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(f"{path}: is damaged; remove it, and the choice is measured again") from error
+
+    def measure(self, oracle: Oracle, child: Genotype) -> float:
+        """The oracle's figure for a child: measured now, or kept from before."""
+        kept, key = self.figures.setdefault(oracle.name, {}), one_line(child)
+        if key not in kept:
+            kept[key] = oracle.measure(child)
+            if self.path is not None:
+                write_text(self.path, json.dumps(self.figures))
+        return kept[key]
+
+
+def halving(
+    candidates: Sequence[Candidate],
+    rungs: Sequence[Rung],
+    larger_is_better: bool,
+    archive: Archive,
+    progress: Callable[[], object] = lambda: None,
+) -> list[Candidate]:
+    """Measure candidates rung by rung; returns all of them, best first: those that came furthest, by their last rung.
+
+    Candidates keep their place in the order given where figures are equal; one that is not a number comes last.
+    """
+    left, out = list(candidates), list[Candidate]()
+    for number, rung in enumerate(rungs):
+        for candidate in left:
+            candidate.figures[rung.oracle.name] = archive.measure(rung.oracle, candidate.child)
+            progress()
+        left.sort(key=lambda c: badness(c.figures[rung.oracle.name], larger_is_better))
+        keep = rung.keep if number < len(rungs) - 1 else len(left)
+        out = left[keep:] + out
+        left = left[:keep]
+    return left + out
+
+
+def badness(figure: float, larger_is_better: bool) -> tuple[bool, float]:
+    """A key that sorts figures best first, and what is not a number last."""
+    return math.isnan(figure), -figure if larger_is_better else figure
+
+
+def without_twins(
+    candidates: Iterable[Candidate], identity: Callable[[Genotype], Hashable] = lambda child: child
+) -> list[Candidate]:
+    """The candidates that compute different functions, the first of each kind."""
+    seen: dict[Hashable, Candidate] = {}
+    for candidate in candidates:
+        seen.setdefault(identity(candidate.child), candidate)
+    return list(seen.values())
+
+
+def write_candidates(path: Path, candidates: Sequence[Candidate], metric: str) -> None:
+    """The table of the measured children, in the order given."""
+    oracles = list(dict.fromkeys(name for candidate in candidates for name in candidate.figures))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("rank", "origin", *(f"{metric}_{name}" for name in oracles), "child"))
+        for rank, candidate in enumerate(candidates, start=1):
+            figures = (candidate.figures.get(name, "") for name in oracles)
+            writer.writerow((rank, candidate.origin, *figures, one_line(candidate.child)))
+
+
+def one_line(child: Genotype) -> str:
+    """`normal 2=skip_connect(0)+dil_conv_5x5(1) 3=...; reduce ...; width=24`"""
+    cells = (
+        kind + "".join(
+            f" {node}=" + "+".join(f"{edge.operation}({edge.input})" for edge in edges)
+            for node, edges in enumerate(cell.nodes, start=cell.inputs)
+        )
+        for kind, cell in child.cells.items()
+    )  # fmt: skip
+    return "; ".join((*cells, *(f"{name}={option}" for name, option in child.choices.items())))

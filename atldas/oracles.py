@@ -1,0 +1,143 @@
+"""Oracles: how good a child is, each at its own fidelity and price.
+
+An oracle is one class with `name` and `measure(child)`, whose result is a function of the child and the seed alone,
+and a line in the rungs' configuration.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Protocol
+
+import torch
+from annotated_types import Ge
+from torch import nn
+
+from .builder import FixedBuilder
+from .common.config import config
+from .genotype import Genotype
+from .supernet import Supernet
+from .task import Task
+from .training import Sgd, SgdConfig
+
+
+class Oracle(Protocol):
+    """Measures children by the task's metric."""
+
+    name: str
+
+    def measure(self, child: Genotype) -> float: ...
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an oracle may need of a search: the task, the trained supernet (None: there is none), the seed."""
+
+    task: Task
+    supernet: Supernet | None
+    seed: int
+    device: torch.device
+
+
+@config
+class InheritedConfig:
+    """The supernet's weights, after BatchNorm's statistics were computed anew for the child.
+
+    Attributes:
+        keep: how many of the measured children go on to the next rung.
+        calibration_batches: training batches from which the statistics are computed.
+    """
+
+    oracle: Literal["inherited"] = "inherited"
+    keep: Annotated[int, Ge(1)] = 1
+    calibration_batches: Annotated[int, Ge(1)] = 20
+
+    def make(self, given: Measured) -> Inherited:
+        return Inherited(self, given)
+
+
+class Inherited:
+    """The metric of the fixed network with the supernet's weights; also before recalibration, for the table."""
+
+    def __init__(self, settings: InheritedConfig, given: Measured) -> None:
+        self.name, self.settings, self.given = "inherited", settings, given
+
+    def network(self, child: Genotype) -> nn.Module:
+        """The fixed network with inherited weights and recalibrated statistics, in eval mode."""
+        assert self.given.supernet is not None, "a search without weight steps has no inherited weights"
+        network = self.given.supernet.fixed(child)
+        recalibrate(network, self.given.task, self.settings.calibration_batches)
+        return network
+
+    def measure(self, child: Genotype) -> float:
+        return float(self.given.task.measure(self.network(child)))
+
+
+@config
+class ShortTrainingConfig:
+    """Training from scratch for a few steps, then BatchNorm's statistics from fresh batches.
+
+    Attributes:
+        keep: how many of the measured children go on to the next rung.
+        steps: weight steps.
+        weights: the optimizer.
+        seeds: trainings from different initial weights, averaged.
+        calibration_batches: 0 keeps the running statistics of the training.
+    """
+
+    oracle: Literal["short_training"]
+    keep: Annotated[int, Ge(1)] = 1
+    steps: Annotated[int, Ge(1)]
+    weights: SgdConfig = field(default_factory=lambda: SgdConfig(lr=0.1, lr_end=0.0))
+    seeds: Annotated[int, Ge(1)] = 1
+    calibration_batches: Annotated[int, Ge(0)] = 0
+
+    def make(self, given: Measured) -> ShortTraining:
+        return ShortTraining(self, given)
+
+
+class ShortTraining:
+    """The metric after a short training from scratch; every child sees the same batches."""
+
+    def __init__(self, settings: ShortTrainingConfig, given: Measured) -> None:
+        self.name, self.settings, self.given = f"short_training_{settings.steps}", settings, given
+
+    def measure(self, child: Genotype) -> float:
+        return sum(self._one(child, number) for number in range(self.settings.seeds)) / self.settings.seeds
+
+    def _one(self, child: Genotype, number: int) -> float:
+        task, settings = self.given.task, self.settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1000 * self.given.seed + number)
+            network = task.build(FixedBuilder(child)).to(self.given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.train()
+            optimizer = Sgd(network, settings.weights, settings.steps)
+            for step, batch in enumerate(itertools.islice(task.training_batches(0), settings.steps)):
+                optimizer.step(task, batch, step)
+        if settings.calibration_batches:
+            recalibrate(network, task, settings.calibration_batches)
+        return float(task.measure(network.eval()))
+
+
+RungConfig = InheritedConfig | ShortTrainingConfig
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, task: Any, batches: int) -> None:
+    """Replace BatchNorm's statistics by plain averages over `batches` training batches; leaves eval mode.
+
+    A child's own statistics differ from the supernet's, which average over all children ever run.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    for batch in itertools.islice(task.training_batches(0), batches if norms else 0):
+        task.loss(network, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()

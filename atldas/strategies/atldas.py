@@ -1,0 +1,108 @@
+"""ATLDAS: one independent child trains its weights, K others are judged on one held-out batch and move the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+
+from ..common.config import config
+from ..common.schedule import linear
+from ..estimators import Regression, leave_one_out
+from ..evaluate import EvaluationConfig, propose
+from ..halving import Candidate
+from ..judging import judge
+from ..samplers import TRAINING_SAMPLERS
+from ..strategy import Context
+
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+@config
+class AtldasOptions:
+    """Options of the strategy.
+
+    Attributes:
+        sampler: whose weights are trained, one of `samplers.TRAINING_SAMPLERS`.
+        uniform_steps: steps in which every child is drawn uniformly.
+        uniform_share: the share of uniform draws left at the last step, reached straight from 1.
+        children: how many are judged on one held-out batch (K).
+        estimator: `leave_one_out`, the score function; or `regression` over all children judged of late.
+        memory: how many judged children the regression keeps; it is used once it has a quarter of them.
+        ridge, pairs: of the regression, see `estimators.Regression`.
+        macs_weight: how much the objective counts expected MACs, as a multiple of a uniform child's.
+        entropy_floor: while the entropy is under this share of a uniform distribution's, it is pushed up.
+        shuffle_losses: a control: judged losses are dealt to the wrong children, so that nothing can be learned.
+        evaluation: which children are proposed at the end.
+    """
+
+    sampler: Literal["uniform", "mixed", "strict_fairness"] = "mixed"
+    uniform_steps: Annotated[int, Ge(0)] = 0
+    uniform_share: Share = 0.2
+    children: Annotated[int, Ge(2)] = 4
+    estimator: Literal["leave_one_out", "regression"] = "regression"
+    memory: Annotated[int, Ge(8)] = 800
+    ridge: Annotated[float, Ge(0)] = 1.0
+    pairs: bool = False
+    macs_weight: Annotated[float, Ge(0)] = 0.0
+    entropy_floor: Share = 0.0
+    shuffle_losses: bool = False
+
+
+class Atldas:
+    """See the module; fulfils `Strategy`."""
+
+    Options = AtldasOptions
+
+    def __init__(self, options: AtldasOptions, context: Context) -> None:
+        self.options, self.context = options, context
+        self.sampler = TRAINING_SAMPLERS[options.sampler](context.space, context.generator)
+        self.regression = Regression(context.space, options.memory, options.ridge, options.pairs)
+        with torch.no_grad():
+            self.uniform_entropy = float(context.distribution.entropy())
+            self.uniform_macs = float(context.macs.expected(context.distribution))
+
+    def select_for_training(self, step: int) -> None:
+        options = self.options
+        share = linear(step, options.uniform_steps, self.context.steps, 1.0, options.uniform_share)
+        self.context.supernet.select(self.sampler.child(self.context.sample, share))
+
+    def objective(self, batch: Any, step: int) -> tuple[Tensor, float]:
+        context = self.context
+        children = [context.sample() for _ in range(self.options.children)]
+        losses = judge(context.supernet, context.task, children, batch)  # [K]
+        if self.options.shuffle_losses:
+            losses = losses[torch.randperm(len(losses), generator=context.generator)]
+        choices = [context.space.choices_of(child) for child in children]
+        self.regression.add(choices, losses.tolist())
+        if self.options.estimator == "regression" and len(self.regression) >= self.options.memory // 4:
+            objective = context.distribution.expected(self.regression.factors())
+        else:
+            objective = leave_one_out(context.distribution, choices, losses)
+        return objective + self._penalties(), float(losses.mean())
+
+    def _penalties(self) -> Tensor:
+        total = torch.zeros(())
+        if self.options.macs_weight:
+            expected = self.context.macs.expected(self.context.distribution)
+            total = total + self.options.macs_weight * expected / self.uniform_macs
+        if self.options.entropy_floor:
+            entropy = self.context.distribution.entropy()
+            total = total + (self.options.entropy_floor * self.uniform_entropy - entropy).clamp(min=0.0)
+        return total
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.context.distribution.parameters())
+
+    def propose(self, settings: EvaluationConfig) -> Iterator[Candidate]:
+        return propose(self.context, settings)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sampler": self.sampler.state_dict(), "regression": self.regression.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sampler.load_state_dict(state["sampler"])
+        self.regression.load_state_dict(state["regression"])

@@ -1,0 +1,89 @@
+"""What every strategy is given: the space and its supernet, the task, a generator, costs, and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .cost_tables import CostTables
+from .distribution import Distribution
+from .genotype import Genotype
+from .halving import Candidate
+from .space import Space
+from .supernet import Supernet
+from .task import Task
+
+
+@dataclass
+class Context:
+    """The search as a strategy sees it.
+
+    Attributes:
+        distribution: over the children; uniform for a strategy that does not learn it.
+        generator: all random choices are drawn from it; it is part of the checkpoint.
+        macs: multiply-adds of any child.
+        judge: (child) -> the task's metric by the first rung's oracle, kept in the run's archive.
+    """
+
+    space: Space
+    task: Task
+    supernet: Supernet
+    distribution: Distribution
+    generator: torch.Generator
+    macs: CostTables
+    steps: int
+    device: torch.device
+    judge: Callable[[Genotype], float]
+
+    def sample(self, uniform: bool = False) -> Genotype:
+        """A child drawn from the distribution, or uniformly."""
+        return self.distribution.sample(self.generator, uniform)
+
+    def most_probable(self, n: int) -> list[Genotype]:
+        """The n most probable children, best first."""
+        return [child for _, child in self.distribution.most_probable(n)] if n else []
+
+    def allows(self, child: Genotype) -> bool:
+        """Whether a child is within the budget."""
+        return True
+
+
+class Strategy(Protocol):
+    """How a search learns. The loop owns data, the weights' optimizer, checkpoints, the log and the final choice.
+
+    A strategy is one class and one line in `STRATEGIES`, or is named by `package.module:Class` in the experiment.
+    """
+
+    Options: ClassVar[type]  # a `config` class, filled from the experiment's `strategy_options`
+
+    def __init__(self, options: Any, context: Context) -> None: ...
+
+    def select_for_training(self, step: int) -> None:
+        """Make the supernet run what this step trains."""
+        ...
+
+    def objective(self, batch: Any, step: int) -> tuple[Tensor, float] | None:
+        """Judge children on a held-out batch.
+
+        Returns:
+            A scalar to be minimised over `parameters()`, and the mean judged loss; None if nothing is learned.
+        """
+        ...
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What the loop's second optimizer moves; none if nothing is learned."""
+        ...
+
+    def propose(self, settings: Any) -> Iterator[Candidate]:
+        """The children among which the final choice is made, the most promising first."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `context` does not hold."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
