@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .cell import Cell, CellFactory, CellPlace
+from .builder import Builder
+from .cell import CellPlace
 from .common.errors import UserError
 from .genotype import CellGenotype, Edge
 from .operations import conv_bn
@@ -31,13 +32,13 @@ class Nasbench201Network(nn.Module):
     own networks have the default sizes; smaller ones stand in for them where only an order of cells is wanted.
 
     Args:
-        make_cell: the cell factory; every cell is of the kind `normal`.
+        builder: makes the cells, all of the kind `normal`.
         channels: channels of the first stage.
         depth: cells per stage.
         classes: how many classes.
     """
 
-    def __init__(self, make_cell: CellFactory, channels: int = 16, depth: int = 5, classes: int = 10) -> None:
+    def __init__(self, builder: Builder, channels: int = 16, depth: int = 5, classes: int = 10) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         self.stages = nn.ModuleList()
@@ -47,8 +48,8 @@ class Nasbench201Network(nn.Module):
             if stage:
                 blocks.append(ResidualReduction(width, 2 * width))
                 width *= 2
-            place = CellPlace("normal", (width,), width, 1, (1,))
-            blocks += [without_adapters(make_cell(place)) for _ in range(depth)]
+            place = CellPlace("normal", (width,), width, 1, (1,), adapted=False)
+            blocks += [builder.cell(place) for _ in range(depth)]
             self.stages.append(nn.Sequential(*blocks))
         self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
         self.classifier = nn.Linear(width, classes)
@@ -78,12 +79,6 @@ class ResidualReduction(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.shortcut(F.avg_pool2d(x, 2)) + self.residual(x)
         return output
-
-
-def without_adapters(cell: Cell) -> Cell:
-    """The cell, its inputs entering as they are: they have the cell's channels and size already."""
-    cell.adapters = nn.ModuleList(nn.Identity() for _ in cell.adapters)
-    return cell
 
 
 def cell_of(code: str) -> CellGenotype:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from atldas.cell import fixed_cells
+from atldas.builder import FixedBuilder
 from atldas.common.errors import UserError
 from atldas.cost import cost
 from atldas.genotype import CellGenotype, Edge, Genotype
@@ -35,7 +35,7 @@ codes = st.text("01234", min_size=6, max_size=6)
 
 
 def network(code: str, channels: int = 16, depth: int = 5, classes: int = 10) -> Nasbench201Network:
-    return Nasbench201Network(fixed_cells(Genotype(code, {"normal": cell_of(code)})), channels, depth, classes)
+    return Nasbench201Network(FixedBuilder(Genotype(code, {"normal": cell_of(code)})), channels, depth, classes)
 
 
 def test_six_3x3_convolutions_have_the_papers_size() -> None:
