@@ -15,12 +15,12 @@ from torch import nn
 from . import __version__
 from .budget import Budget, make_budget
 from .cell_picture import draw_cells
-from .common.config import fill, load_object, plain
+from .common.config import fill, load_object, plain, read_config
 from .common.curves import draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
 from .cost import operation_cost
 from .cost_tables import mac_tables, parameter_tables
 from .distribution import Distribution, Factor
@@ -91,12 +91,12 @@ class Search:
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = fill(make.Options, self.experiment.strategy_options, source, at="strategy_options")
-        context = Context(
+        self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
             self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
             self.budget,
         )  # fmt: skip
-        made: Strategy = make(options, context)
+        made: Strategy = make(options, self.context)
         return made
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
@@ -296,6 +296,26 @@ def search(
     draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
     return Found(genotype, candidates, learnt, running)
+
+
+def load_search(folder: Path, device: torch.device) -> Search:
+    """A finished search, from its run folder.
+
+    Raises:
+        UserError: no run is there, or it is not finished.
+    """
+    experiment = read_config(Experiment, folder / CONFIG)
+    running = Search(experiment, folder, device, str(folder / CONFIG))
+    if experiment.search.steps:
+        if not (folder / CHECKPOINT).exists():
+            raise UserError(f"{folder}: expected a finished search, got no {CHECKPOINT}; finish it with --resume")
+        running.load_state_dict(load_checkpoint(folder / CHECKPOINT))
+    if running.step < experiment.search.steps:
+        raise UserError(
+            f"{folder}: expected a finished search, got one at step {running.step} of {experiment.search.steps}; "
+            "finish it with --resume"
+        )
+    return running
 
 
 def _with_options(made: Any, source: str, at: str) -> Any:
