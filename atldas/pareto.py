@@ -43,7 +43,7 @@ def pareto(running: Search, kind: str, limits: Sequence[float]) -> list[Point]:
     costs = macs if kind == "gmacs" else parameters
     points = []
     for limit in limits:
-        running.context.budget = make_budget(BudgetConfig(**{kind: limit}), macs, parameters)
+        running.context.budget = make_budget(_config(kind, limit), macs, parameters)
         best = running.choose()[0]
         figure = list(best.figures.values())[-1]
         points.append(Point(limit, costs.of(best.child) / UNITS[kind], figure, best.child))
@@ -108,3 +108,7 @@ def _limits(text: str, kind: str) -> list[float]:
     if not all(limit > 0 and torch.isfinite(torch.tensor(limit)) for limit in limits):
         raise UserError(f"--{kind}: expected limits above 0, got {text!r}")
     return sorted(limits)
+
+
+def _config(kind: str, limit: float) -> BudgetConfig:
+    return BudgetConfig(gmacs=limit) if kind == "gmacs" else BudgetConfig(mparameters=limit)
