@@ -37,14 +37,13 @@ prepare()  # before torch comes in
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.data.config import make_source
 from cheapmatting.data.contact_sheet import GREEN
-from cheapmatting.data.cutouts import read_alpha
 from cheapmatting.data.image_folder import image_files
 from cheapmatting.data.sample import Sample
 from cheapmatting.data.sources import Source
 from cheapmatting.evaluation.compose1k import sha256
 from cheapmatting.evaluation.metrics import METRICS, as_levels
 from cheapmatting.evaluation.picture_strip import Row, picture_strip
-from cheapmatting.images import write_image
+from cheapmatting.images import read_alpha, write_image
 from cheapmatting.inference.foreground import cut_out
 from cheapmatting.inference.matte import Matter, read_pair
 from cheapmatting.pipeline import example

@@ -13,10 +13,10 @@ import numpy as np
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats, Rng
-from ..images import read_image
+from ..images import read_alpha, read_image, require_same_size
 from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, random_trimap, read_trimap
 from .augment import AugmentConfig, augmented
-from .cutouts import SMALLEST_RATIO, matched, read_alpha
+from .cutouts import SMALLEST_RATIO, matched
 from .drawn_trimap import drawn_trimap
 from .geometry import GeometryConfig, Matrix, moved, random_interpolation, random_turn, reach, seen, seen_part, view
 from .image_cache import ImageCache
@@ -154,15 +154,13 @@ def read_photograph(alphas: Mapping[Path, Path], trimaps: Mapping[Path, Path] | 
         UserError: one cannot be read, they differ in size, or nothing is unknown.
     """
     image, alpha = read_image(path), read_alpha(alphas[path])
-    rest = () if trimaps is None else (read_trimap(trimaps[path]),)
-    for found, partner in zip((alpha, *rest), (alphas, trimaps), strict=False):
-        if found.shape != image.shape[:2]:
-            assert partner is not None
-            raise UserError(
-                f"{partner[path]}: is {found.shape[1]} x {found.shape[0]}, but {path} is "
-                f"{image.shape[1]} x {image.shape[0]} pixels; they must agree"
-            )
-    unknown = (rest[0] == UNKNOWN) if rest else (alpha != alpha.flat[0])
+    require_same_size(alphas[path], alpha, path, image)
+    photograph: Photograph = (image, alpha)
+    unknown = alpha != alpha.flat[0]
+    if trimaps is not None:
+        trimap = read_trimap(trimaps[path])
+        require_same_size(trimaps[path], trimap, path, image)
+        photograph, unknown = (image, alpha, trimap), trimap == UNKNOWN
     if not unknown.any():
         raise UserError(f"{path}: nothing in it is unknown; an image with an edge or something translucent is needed")
-    return (image, alpha, *rest)
+    return photograph

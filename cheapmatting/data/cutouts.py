@@ -18,7 +18,7 @@ from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats, Rng
 from ..drawing.compositing import straight
-from ..images import decode, read_image, read_rgba
+from ..images import read_alpha, read_image, read_rgba, require_same_size
 from .geometry import (
     GeometryConfig,
     edge_pixel,
@@ -148,24 +148,8 @@ def read_pair(alphas: Mapping[Path, Path], path: Path) -> Bytes:
         UserError: either cannot be read, they differ in size, or alpha is the same throughout.
     """
     colours, alpha = read_image(path), read_alpha(alphas[path])
-    if colours.shape[:2] != alpha.shape:
-        height, width = alpha.shape
-        raise UserError(
-            f"{alphas[path]}: is {width} x {height}, but {path} is {colours.shape[1]} x {colours.shape[0]} pixels; "
-            "they must agree"
-        )
+    require_same_size(alphas[path], alpha, path, colours)
     return _rgba(colours, alpha, alphas[path])
-
-
-def read_alpha(path: str | Path) -> Bytes:
-    """An alpha matte file as uint8 [H, W]: a grey image, or the first channel of a colour one.
-
-    Raises:
-        UserError: as `read_image`.
-    """
-    # Not IMREAD_GRAYSCALE, whose weights could round; ANYCOLOR also drops an alpha channel.
-    pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    return np.ascontiguousarray(pixels[..., 2] if pixels.ndim == 3 else pixels)  # the file's first channel, red
 
 
 def _rgba(colours: Bytes, alpha: Bytes, path: str | Path) -> Bytes:

@@ -27,8 +27,7 @@ from atldas.common.progress import progress
 from atldas.common.runfolder import open_run
 
 from ..arrays import Bytes
-from ..data.cutouts import read_alpha
-from ..images import read_image, write_image
+from ..images import read_alpha, read_image, require_same_size, write_image
 from ..inference.matte import Matter, read_pair
 from ..model.weights import DEFAULT, weights_file
 from ..trimap import UNKNOWN, read_trimap
@@ -99,12 +98,9 @@ def measure(entry: Entry, alpha: Bytes) -> Measured:
     """
     truth, trimap = read_alpha(entry.truth), read_trimap(entry.trimap)
     source = entry.prediction or entry.image
+    assert source is not None  # pair_files saw to it
     for path, plane in ((entry.truth, truth), (entry.trimap, trimap)):
-        if plane.shape != alpha.shape:
-            raise UserError(
-                f"{path}: is {plane.shape[1]} x {plane.shape[0]}, but {source} is {alpha.shape[1]} x {alpha.shape[0]} "
-                "pixels; they must agree"
-            )
+        require_same_size(path, plane, source, alpha)
     figures = {name: metric(alpha, truth, trimap) for name, metric in METRICS.items()}
     height, width = alpha.shape
     return Measured(

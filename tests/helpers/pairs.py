@@ -58,5 +58,5 @@ def write_pair(root: Path, name: str, seed: int, mode: str = "grey", suffix: str
     alpha = rgba[..., 3]
     colours = np.where(alpha[..., None] > 0, rgba[..., :3], 255).astype(np.uint8)
     write_image(root / "colours" / f"{name}{suffix}", colours)
-    channels = np.dstack([alpha, alpha // 2, alpha // 3]) if mode == "colour" else alpha
-    write_image(root / "alphas" / f"{name}.png", channels)
+    modes = {"grey": alpha, "rgb": np.dstack([alpha] * 3), "rgba": np.dstack([colours, alpha])}
+    write_image(root / "alphas" / f"{name}.png", modes[mode])

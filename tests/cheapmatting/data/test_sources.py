@@ -228,7 +228,7 @@ def test_lists_that_cannot_serve(folders, tmp_path):
             cutout_folder(folders[0], without=names)
 
 
-@pytest.mark.parametrize("mode", ["grey", "colour"])
+@pytest.mark.parametrize("mode", ["grey", "rgb", "rgba"])
 def test_pairs_are_one_cutout_each(tmp_path, mode):
     write_pair(tmp_path, "a", 0, mode)
     folder = pair_folder(tmp_path / "colours", tmp_path / "alphas")
@@ -276,7 +276,7 @@ def test_pairs_of_two_sizes_are_skipped(tmp_path, caplog):
     folder = pair_folder(tmp_path / "colours", tmp_path / "alphas")
     with pytest.raises(UserError, match="none of the 1 images can be used"):
         folder.pick(np.random.default_rng(0))
-    assert "is 7 x 7, but" in caplog.text and "is 80 x 60 pixels" in caplog.text
+    assert "expected 80 x 60 pixels, as" in caplog.text and "got 7 x 7" in caplog.text
 
 
 @pytest.fixture

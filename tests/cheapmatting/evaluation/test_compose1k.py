@@ -215,7 +215,7 @@ def test_damaged_images_are_named(adobe, tmp_path):
         with pytest.raises(UserError, match=f"{pairs[1].background.name}: {message}"):
             build_test_set(pairs, tmp_path / "out")
     save(pairs[0].alpha, np.zeros((9, 9)))
-    with pytest.raises(UserError, match=r"zebra\.png: is 9 x 9, but .* is 6 x 4 pixels; they must agree"):
+    with pytest.raises(UserError, match=r"zebra\.png: expected 6 x 4 pixels, as .* has, got 9 x 9"):
         build_test_set(pairs, tmp_path / "out")
 
 

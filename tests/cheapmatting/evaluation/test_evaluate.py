@@ -105,6 +105,17 @@ def test_images_in_which_nothing_is_unknown_are_told(folders, capsys):
     assert yaml.safe_load((folders.out / MEANS).read_text())["images_without_unknown_pixels"] == 1
 
 
+def test_alphas_of_rgba_files_are_their_alpha_channel(folders):
+    alpha, unknown = plane([51, 204, 9], [0, 0, 255]), np.full((2, 3), 128, np.uint8)
+    cutout = np.dstack([np.full((2, 3, 3), (90, 5, 250), np.uint8), alpha])
+    folders.add("a", cutout, alpha, unknown)
+    folders.measure()
+    assert rows_of(folders.out)["a"]["SAD"] == "0.0"
+    folders.add("a", cutout[..., :3].copy(), alpha, unknown)
+    with pytest.raises(UserError, match=r"predictions/a\.png: expected an alpha matte .* got a colour image"):
+        folders.measure("--out", folders.root / "again")
+
+
 def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog):
     for number in (0, 7):
         write_image(folders.predictions / f"b_{number}.png", plane([0, 0], [0, 0]))
@@ -166,7 +177,7 @@ def test_empty_and_missing_folders(folders, tmp_path):
 @pytest.mark.parametrize("kind", ["truths", "trimaps"])
 def test_other_sizes_are_refused(folders, kind):
     write_image(getattr(folders, kind) / "b.png", plane([128, 0, 0]))
-    with pytest.raises(UserError, match=rf"{kind}/b\.png: is 3 x 1, but .*predictions/b\.png is 2 x 2 pixels"):
+    with pytest.raises(UserError, match=rf"{kind}/b\.png: expected 2 x 2 pixels, as .*predictions/b\.png has"):
         folders.measure()
     # Once that is mended, the first image need not be measured again.
     write_image(getattr(folders, kind) / "b.png", plane([128, 0], [0, 0]))
@@ -286,7 +297,7 @@ def test_both_forms_give_the_same(photos, monkeypatch):
 
 def test_an_image_of_another_size_than_its_trimap(photos):
     write_image(photos.trimaps / "p1.png", photograph(40, 33)[1])
-    with pytest.raises(UserError, match=r"p1\.png: is 33 x 40 pixels, but .*p1\.png is 32 x 40"):
+    with pytest.raises(UserError, match=r"p1\.png: expected 32 x 40 pixels, as .*p1\.png has, got 33 x 40"):
         call(*network_arguments(photos, "--out", photos.out))
 
 
