@@ -50,9 +50,9 @@ def _eroded(mask: npt.NDArray[np.bool_], radius: float | Floats) -> npt.NDArray[
     return np.asarray(distance > radius)
 
 
-def random_trimap(alpha: Floats, rng: np.random.Generator, widths: tuple[int, int] = (1, 29)) -> Bytes:
-    """`make_trimap` with both radii drawn from `widths`, the lowest and highest allowed, evenly."""
-    outer, inner = rng.integers(widths[0], widths[1] + 1, 2).tolist()
+def random_trimap(alpha: Floats, rng: np.random.Generator, radii: tuple[int, int] = (1, 29)) -> Bytes:
+    """`make_trimap` with both radii drawn from `radii`, the lowest and highest allowed, evenly."""
+    outer, inner = rng.integers(radii[0], radii[1] + 1, 2).tolist()
     return make_trimap(alpha, outer, inner)
 
 

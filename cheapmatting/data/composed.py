@@ -19,8 +19,8 @@ from .augment import AugmentConfig, augmented
 from .cutouts import SMALLEST_RATIO, matched
 from .drawn_trimap import drawn_trimap
 from .geometry import GeometryConfig, Matrix, moved, random_interpolation, random_turn, reach, seen, seen_part, view
-from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
+from .lru_cache import LRUCache
 from .sample import Sample
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class ComposedSource:
         images, alphas: the folders. Images without an alpha are left out with a warning.
         trimaps: a folder of trimaps; without it they are drawn for the crops. Images without one are left out. A known
             pixel that contradicts alpha after resampling becomes unknown.
-        size, seed, widths, augment: as for `LayeredSource`.
-        only, without, cache: as for `ImageFolder`, for the images.
+        size, seed, radii, augment: as for `LayeredSource`.
+        include, exclude, cache: as for `ImageFolder`, for the images.
 
     Raises:
         UserError: a folder without images, or no image with all that belongs to it; on indexing, none that can be used.
@@ -55,17 +55,17 @@ class ComposedSource:
         trimaps: str | Path | None,
         size: int,
         seed: int,
-        widths: tuple[int, int],
+        radii: tuple[int, int],
         augment: AugmentConfig | None = None,
-        only: str | Path | None = None,
-        without: str | Path | None = None,
-        cache: ImageCache | None = None,
+        include: str | Path | None = None,
+        exclude: str | Path | None = None,
+        cache: LRUCache | None = None,
     ) -> None:
-        self.size, self.seed, self.widths, self.augment = size, seed, widths, augment
+        self.size, self.seed, self.radii, self.augment = size, seed, radii, augment
         paths = image_files(images)
         partners = [matched(paths, Path(images), Path(folder))[0] for folder in (alphas, trimaps) if folder is not None]
         read = partial(read_photograph, partners[0], partners[1] if trimaps is not None else None)
-        self.images = ImageFolder(images, read, only, without, cache)
+        self.images = ImageFolder(images, read, include, exclude, cache)
         complete = [path for path in self.images.paths if all(path in partner for partner in partners)]
         wanted = f"an alpha in {alphas}" + (f" and a trimap in {trimaps}" if trimaps is not None else "")
         missing = sorted(set(self.images.paths) - set(complete))
@@ -94,7 +94,7 @@ class ComposedSource:
 
     def _drawn(self, alpha: Floats, rng: Rng) -> Bytes:
         if self.augment is None:
-            return random_trimap(alpha, rng, self.widths)
+            return random_trimap(alpha, rng, self.radii)
         return drawn_trimap(alpha, rng, self.augment.trimap)
 
     def _crop(

@@ -16,10 +16,10 @@ from ..drawing.foregrounds import FOREGROUNDS, Foreground
 from .augment import AugmentConfig
 from .composed import ComposedSource
 from .cutouts import Cutouts, cutout_folder, pair_folder
-from .image_cache import ImageCache
+from .lru_cache import LRUCache
 from .photos import PhotoBackgrounds
 from .sample import Sample
-from .sources import WIDTHS, LayeredSource, ProceduralForegrounds, Source
+from .sources import RADII, LayeredSource, ProceduralForegrounds, Source
 
 
 def _foreground_name(name: str) -> str:
@@ -43,9 +43,9 @@ class SourceConfig:
         images: the folder of the images of `composed`.
         trimaps: a folder of trimaps for `composed`; without it trimaps are drawn.
         backgrounds: a folder of photographs; procedural backgrounds without it. Not for `composed`.
-        only, without: text files with one file name a line (see name_list.py): the foregrounds, or images, that are
+        include, exclude: text files with one file name a line (see name_list.py): the foregrounds, or images, that are
             used, and those that are not; thus training never sees what validation does.
-        backgrounds_only, backgrounds_without: the same for the photographs.
+        backgrounds_include, backgrounds_exclude: the same for the photographs.
 
     All folders are read with those below them.
     """
@@ -58,10 +58,10 @@ class SourceConfig:
     images: str | None = None
     trimaps: str | None = None
     backgrounds: str | None = None
-    only: str | None = None
-    without: str | None = None
-    backgrounds_only: str | None = None
-    backgrounds_without: str | None = None
+    include: str | None = None
+    exclude: str | None = None
+    backgrounds_include: str | None = None
+    backgrounds_exclude: str | None = None
 
     def __post_init__(self) -> None:
         needed, optional = KEYS[self.kind]
@@ -70,19 +70,19 @@ class SourceConfig:
             raise ValueError(
                 f"for kind {self.kind}: {' and '.join(needed) or 'nothing'} needed, {', '.join(optional)} possible"
             )
-        if self.backgrounds is None and (self.backgrounds_only or self.backgrounds_without):
-            raise ValueError("backgrounds_only and backgrounds_without beside a folder of backgrounds alone")
+        if self.backgrounds is None and (self.backgrounds_include or self.backgrounds_exclude):
+            raise ValueError("backgrounds_include and backgrounds_exclude beside a folder of backgrounds alone")
 
 
-ON_PHOTOS = ("backgrounds", "backgrounds_only", "backgrounds_without")
+ON_PHOTOS = ("backgrounds", "backgrounds_include", "backgrounds_exclude")
 # For each kind: the keys that it needs, and those that it may have.
 KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "synthetic": ((), ("kinds", *ON_PHOTOS)),
-    "cutouts": (("foregrounds",), ("only", "without", *ON_PHOTOS)),
-    "pairs": (("foregrounds", "alphas"), ("only", "without", *ON_PHOTOS)),
-    "composed": (("images", "alphas"), ("trimaps", "only", "without")),
+    "cutouts": (("foregrounds",), ("include", "exclude", *ON_PHOTOS)),
+    "pairs": (("foregrounds", "alphas"), ("include", "exclude", *ON_PHOTOS)),
+    "composed": (("images", "alphas"), ("trimaps", "include", "exclude")),
 }
-ALL_KEYS = ("kinds", "foregrounds", "alphas", "images", "trimaps", "only", "without", *ON_PHOTOS)
+ALL_KEYS = ("kinds", "foregrounds", "alphas", "images", "trimaps", "include", "exclude", *ON_PHOTOS)
 
 
 @config
@@ -100,7 +100,7 @@ class DataConfig:
 
     size: Annotated[int, Ge(32)] = 256
     sources: Annotated[tuple[SourceConfig, ...], MinLen(1)] = field(default_factory=lambda: (SourceConfig(),))
-    trimap_radii: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]] = WIDTHS
+    trimap_radii: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]] = RADII
     augment: AugmentConfig | None = None
     cache_mb: Annotated[int, Ge(0)] = 256
 
@@ -125,28 +125,28 @@ def make_source(settings: DataConfig, seed: int) -> Source:
     Raises:
         UserError: a folder that does not exist or holds no images, or a list of names that does not fit it.
     """
-    cache = ImageCache(settings.cache_mb * 2**20)
+    cache = LRUCache(settings.cache_mb * 2**20)
     sources = [_make_one(one, settings, seed, cache) for one in settings.sources]
     return sources[0] if len(sources) == 1 else MixedSource(sources, [one.weight for one in settings.sources], seed)
 
 
-def _make_one(one: SourceConfig, settings: DataConfig, seed: int, cache: ImageCache) -> Source:
-    size, widths, augment = settings.size, settings.trimap_radii, settings.augment
+def _make_one(one: SourceConfig, settings: DataConfig, seed: int, cache: LRUCache) -> Source:
+    size, radii, augment = settings.size, settings.trimap_radii, settings.augment
     if one.kind == "composed":
         assert one.images is not None and one.alphas is not None  # SourceConfig saw to it
         return ComposedSource(
-            one.images, one.alphas, one.trimaps, size, seed, widths, augment, one.only, one.without, cache
+            one.images, one.alphas, one.trimaps, size, seed, radii, augment, one.include, one.exclude, cache
         )
     background: Background = procedural_background
     if one.backgrounds is not None:
-        background = PhotoBackgrounds(one.backgrounds, one.backgrounds_only, one.backgrounds_without, cache)
-    return LayeredSource(_foreground(one, settings, cache), background, size, seed, widths, augment)
+        background = PhotoBackgrounds(one.backgrounds, one.backgrounds_include, one.backgrounds_exclude, cache)
+    return LayeredSource(_foreground(one, settings, cache), background, size, seed, radii, augment)
 
 
-def _foreground(one: SourceConfig, settings: DataConfig, cache: ImageCache) -> Foreground:
+def _foreground(one: SourceConfig, settings: DataConfig, cache: LRUCache) -> Foreground:
     geometry = settings.augment.geometry if settings.augment else None
     if one.foregrounds is None:
         return ProceduralForegrounds(one.kinds or tuple(FOREGROUNDS), geometry)
     if one.alphas is None:
-        return Cutouts(cutout_folder(one.foregrounds, one.only, one.without, cache), geometry)
-    return Cutouts(pair_folder(one.foregrounds, one.alphas, one.only, one.without, cache), geometry)
+        return Cutouts(cutout_folder(one.foregrounds, one.include, one.exclude, cache), geometry)
+    return Cutouts(pair_folder(one.foregrounds, one.alphas, one.include, one.exclude, cache), geometry)

@@ -31,8 +31,8 @@ from .geometry import (
     seen_part,
     view,
 )
-from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
+from .lru_cache import LRUCache
 
 log = logging.getLogger(__name__)
 # Cut-outs and photographs are enlarged by at most 1.5; beyond that they have no detail left.
@@ -72,20 +72,20 @@ class Cutouts:
 
 def cutout_folder(
     folder: str | Path,
-    only: str | Path | None = None,
-    without: str | Path | None = None,
-    cache: ImageCache | None = None,
+    include: str | Path | None = None,
+    exclude: str | Path | None = None,
+    cache: LRUCache | None = None,
 ) -> ImageFolder[Bytes]:
     """A folder of RGBA images (see `ImageFolder`); those damaged, without alpha or opaque throughout are skipped."""
-    return ImageFolder(folder, read_cutout, only, without, cache)
+    return ImageFolder(folder, read_cutout, include, exclude, cache)
 
 
 def pair_folder(
     foregrounds: str | Path,
     alphas: str | Path,
-    only: str | Path | None = None,
-    without: str | Path | None = None,
-    cache: ImageCache | None = None,
+    include: str | Path | None = None,
+    exclude: str | Path | None = None,
+    cache: LRUCache | None = None,
 ) -> ImageFolder[Bytes]:
     """Cut-outs whose colours and alpha are files in two folders, as Adobe's data set and Distinctions-646 come.
 
@@ -101,7 +101,7 @@ def pair_folder(
             f"{foregrounds}: not one of its images has an alpha in {alphas}; the names must agree up to the suffix "
             f"(the first: {unmatched[0].name})"
         )
-    folder = ImageFolder(foregrounds, partial(read_pair, matches), only, without, cache)
+    folder = ImageFolder(foregrounds, partial(read_pair, matches), include, exclude, cache)
     folder.paths = [path for path in folder.paths if path in matches]
     if not folder.paths:
         raise UserError(f"{foregrounds}: not one of the named images has an alpha in {alphas}")

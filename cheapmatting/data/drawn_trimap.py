@@ -1,4 +1,4 @@
-"""Trimaps as people draw them: of all widths, uneven, with more marked unknown than need be, and never wrong."""
+"""Trimaps as people draw them: narrow and wide, uneven, with more marked unknown than need be, and never wrong."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from .sample import Sample
 # How often a background takes on the foreground's mean colour, where there is no augmentation.
 CAMOUFLAGE = 0.2
 # Radii of 1 to 15 pixels: the elliptical kernels of up to 29 pixels across that the field trains with.
-WIDTHS = (1, 15)
+RADII = (1, 15)
 
 
 class Source(Protocol):
@@ -46,8 +46,8 @@ class LayeredSource:
         foreground, background: what draws or reads them, called with a side in pixels and a random generator.
         size: side of the square samples in pixels.
         seed: 0 or more; another seed gives other samples.
-        widths: lowest and highest erosion radius of the trimaps, in pixels (see `random_trimap`).
-        augment: what is done to the pairs; `augment.trimap` then takes the place of `widths`.
+        radii: lowest and highest erosion radius of the trimaps, in pixels (see `random_trimap`).
+        augment: what is done to the pairs; `augment.trimap` then takes the place of `radii`.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class LayeredSource:
         background: Background,
         size: int,
         seed: int,
-        widths: tuple[int, int] = WIDTHS,
+        radii: tuple[int, int] = RADII,
         augment: AugmentConfig | None = None,
     ) -> None:
         self.foreground, self.background = foreground, background
-        self.size, self.seed, self.widths, self.augment = size, seed, widths, augment
+        self.size, self.seed, self.radii, self.augment = size, seed, radii, augment
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
@@ -71,7 +71,7 @@ class LayeredSource:
         background = self.background(self.size, rng)
         if rng.random() < CAMOUFLAGE:
             background = camouflaged(background, foreground, alpha, rng)
-        return Sample(foreground, background, alpha, random_trimap(alpha, rng, self.widths))
+        return Sample(foreground, background, alpha, random_trimap(alpha, rng, self.radii))
 
     def _augmented(self, rng: Rng, augment: AugmentConfig) -> Sample:
         foreground, alpha = self.foreground(self.size, rng)
@@ -88,7 +88,7 @@ class SyntheticSource(LayeredSource):
     Args:
         backgrounds: photographs, a folder of them, or None for procedural backgrounds.
         kinds: names from `FOREGROUNDS`, each equally likely.
-        size, seed, widths, augment: as for `LayeredSource`.
+        size, seed, radii, augment: as for `LayeredSource`.
 
     Raises:
         UserError: an unknown kind, or a folder without images.
@@ -100,11 +100,11 @@ class SyntheticSource(LayeredSource):
         seed: int,
         backgrounds: str | Path | Background | None = None,
         kinds: Sequence[str] = tuple(FOREGROUNDS),
-        widths: tuple[int, int] = WIDTHS,
+        radii: tuple[int, int] = RADII,
         augment: AugmentConfig | None = None,
     ) -> None:
         foreground = ProceduralForegrounds(kinds, augment.geometry if augment else None)
-        super().__init__(foreground, background_from(backgrounds), size, seed, widths, augment)
+        super().__init__(foreground, background_from(backgrounds), size, seed, radii, augment)
 
 
 class FolderSource(LayeredSource):
@@ -114,7 +114,7 @@ class FolderSource(LayeredSource):
         foregrounds: a folder of images with an alpha channel. Files that cannot be used (damaged, without
             alpha, opaque throughout) are named in a warning and skipped; `source.foregrounds.skipped` holds
             them.
-        backgrounds, size, seed, widths, augment: as for `SyntheticSource`.
+        backgrounds, size, seed, radii, augment: as for `SyntheticSource`.
 
     Raises:
         UserError: a folder without images; on indexing, one without any usable image.
@@ -126,12 +126,12 @@ class FolderSource(LayeredSource):
         backgrounds: str | Path | Background | None,
         size: int,
         seed: int,
-        widths: tuple[int, int] = WIDTHS,
+        radii: tuple[int, int] = RADII,
         augment: AugmentConfig | None = None,
     ) -> None:
         self.foregrounds = cutout_folder(foregrounds)
         cutouts = Cutouts(self.foregrounds, augment.geometry if augment else None)
-        super().__init__(cutouts, background_from(backgrounds), size, seed, widths, augment)
+        super().__init__(cutouts, background_from(backgrounds), size, seed, radii, augment)
 
 
 class ProceduralForegrounds:

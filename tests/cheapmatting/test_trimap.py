@@ -54,7 +54,7 @@ def test_radius_counts_pixels_from_the_edge():
     assert make_trimap(alpha, 3, 2).tolist() == [[0] * 7 + [128] * 5 + [255] * 8]
 
 
-def test_widths_are_inclusive_and_drawn_apart():
+def test_radii_are_inclusive_and_drawn_apart():
     alpha = np.zeros((1, 100), np.float32)
     alpha[:, 50:] = 1
     trimaps = [random_trimap(alpha, np.random.default_rng(i), (2, 4)) for i in range(60)]

@@ -26,7 +26,7 @@ def straight_edge(height: int, width: int) -> np.ndarray:
     return alpha
 
 
-def widths_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
+def radii_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
     """Outer radii of trimaps for a straight edge, at 512 pixels."""
     alpha = straight_edge(4, 512)
     trimaps = [drawn_trimap(alpha, np.random.default_rng(seed), settings) for seed in range(count)]
@@ -35,18 +35,18 @@ def widths_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
 
 def test_radii_are_log_even_with_a_wide_tail():
     plain = {"uneven": 0.0, "strokes": 0.0, "unknown_foreground": 0.0}
-    narrow = widths_of(TrimapConfig(wide=0.0, **plain))
+    narrow = radii_of(TrimapConfig(wide=0.0, **plain))
     assert narrow.min() == 1 and 24 <= narrow.max() <= 29
     assert 0.4 < (narrow < np.sqrt(29)).mean() < 0.6  # half below the geometric mean
-    tail = widths_of(TrimapConfig(wide=1.0, **plain))
+    tail = radii_of(TrimapConfig(wide=1.0, **plain))
     assert tail.min() >= 29 and 75 < tail.max() <= 87
 
 
 def test_radii_go_with_the_size_and_are_1_at_least():
     alpha = straight_edge(4, 128)
     plain = TrimapConfig(wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0)
-    widths = [64 - int((drawn_trimap(alpha, np.random.default_rng(i), plain)[0] == 0).sum()) for i in range(200)]
-    assert min(widths) == 1 and max(widths) == 7  # 29 / 4
+    radii = [64 - int((drawn_trimap(alpha, np.random.default_rng(i), plain)[0] == 0).sum()) for i in range(200)]
+    assert min(radii) == 1 and max(radii) == 7  # 29 / 4
 
 
 def test_alike_sides_have_one_radius():

@@ -102,7 +102,7 @@ def test_held_out_names_never_appear_in_training(mix, tmp_path):
     names.write_text("cut0.png\n")
     training, held_out = (
         make_source(DataConfig(size=48, sources=(SourceConfig(**mix["sources"][0], **{key: str(names)}),)), 0)
-        for key in ("without", "only")
+        for key in ("exclude", "include")
     )
     stems = [{path.stem for path in source.foreground.folder.paths} for source in (training, held_out)]
     assert stems == [{"broken", "cut1", "cut2"}, {"cut0"}]
@@ -111,7 +111,7 @@ def test_held_out_names_never_appear_in_training(mix, tmp_path):
 def test_backgrounds_are_held_out_by_name_too(mix, tmp_path):
     names = tmp_path / "photos.txt"
     names.write_text("photo0\nphoto1\n")
-    for key, expected in (("backgrounds_only", 2), ("backgrounds_without", 1)):
+    for key, expected in (("backgrounds_include", 2), ("backgrounds_exclude", 1)):
         one = SourceConfig(**mix["sources"][0], **{key: str(names)})
         assert len(make_source(DataConfig(sources=(one,)), 0).background.photos) == expected
 
@@ -135,14 +135,14 @@ def test_drawn_kinds_are_as_frequent_as_they_are_named():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"kind": "cutouts"}, "for kind cutouts: foregrounds needed, only, without, backgrounds, .* possible"),
+        ({"kind": "cutouts"}, "for kind cutouts: foregrounds needed, include, exclude, backgrounds, .* possible"),
         ({"foregrounds": "x"}, "for kind synthetic: nothing needed, kinds, backgrounds"),
         ({"kinds": ["hair", "hairs"]}, "sources.0..kinds.1.: found .?hairs.*one of hair, fur"),
         ({"kinds": []}, "sources.0..kinds: found"),
         ({"kind": "cutouts", "foregrounds": "x", "kinds": ["hair"]}, "for kind cutouts: foregrounds needed"),
         ({"kind": "pairs", "foregrounds": "x"}, "for kind pairs: foregrounds and alphas needed"),
-        ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, "trimaps, only, without possible"),
-        ({"kind": "cutouts", "foregrounds": "x", "backgrounds_only": "y"}, "beside a folder of backgrounds alone"),
+        ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, "trimaps, include, exclude possible"),
+        ({"kind": "cutouts", "foregrounds": "x", "backgrounds_include": "y"}, "beside a folder of backgrounds alone"),
         ({"kind": "video"}, 'sources.0..kind: found "video"'),
         ({"weight": 0}, "sources.0..weight: found 0"),
         ({"folder": "x"}, "sources.0..folder: found an unknown key"),

@@ -10,8 +10,8 @@ from cheapmatting.data.augment import AugmentConfig
 from cheapmatting.data.composed import ComposedSource, without_contradictions
 from cheapmatting.data.cutouts import Cutouts, cropped_cutout, cutout_folder, pair_folder, read_cutout
 from cheapmatting.data.geometry import GeometryConfig
-from cheapmatting.data.image_cache import ImageCache
 from cheapmatting.data.image_folder import image_files
+from cheapmatting.data.lru_cache import LRUCache
 from cheapmatting.data.photos import PhotoBackgrounds
 from cheapmatting.data.sample import collate
 from cheapmatting.data.sources import FolderSource, LayeredSource, ProceduralForegrounds, SyntheticSource
@@ -194,24 +194,24 @@ def test_names_choose_and_leave_out(folders, tmp_path, caplog):
     write_cutout(foregrounds / "dog [1].png", 9)
     names = tmp_path / "names.txt"
 
-    def left(text: str, key: str = "only") -> list[str]:
+    def left(text: str, key: str = "include") -> list[str]:
         names.write_text(text)
         return [path.name for path in cutout_folder(foregrounds, **{key: names}).paths]
 
     assert left("cut1.png\n\n# cut2.png\n  dog [1]\n") == ["cut1.png", "dog [1].png"]
-    assert left("cut1\n", "without") == ["cut0.png", "cut2.png", "dog [1].png"]
-    assert left("cut?.png", "without") == ["dog [1].png"]
+    assert left("cut1\n", "exclude") == ["cut0.png", "cut2.png", "dog [1].png"]
+    assert left("cut?.png", "exclude") == ["dog [1].png"]
     assert left("dog [1]*") == ["dog [1].png"]
     assert not caplog.records
     assert left("cut1\ncat.png") == ["cut1.png"]
     assert "1 of 2 names are not in" in caplog.text and "cat.png" in caplog.text
-    only, without = (tmp_path / name for name in ("only.txt", "without.txt"))
-    only.write_text("cut0\ncut1")
-    without.write_text("cut1\ncut2")
-    assert [path.name for path in cutout_folder(foregrounds, only, without).paths] == ["cut0.png"]
-    only.write_text("cut1")
+    include, exclude = (tmp_path / name for name in ("include.txt", "exclude.txt"))
+    include.write_text("cut0\ncut1")
+    exclude.write_text("cut1\ncut2")
+    assert [path.name for path in cutout_folder(foregrounds, include, exclude).paths] == ["cut0.png"]
+    include.write_text("cut1")
     with pytest.raises(UserError, match="leave none of the 4 images"):
-        cutout_folder(foregrounds, only, without)
+        cutout_folder(foregrounds, include, exclude)
 
 
 def test_lists_that_cannot_serve(folders, tmp_path):
@@ -225,7 +225,7 @@ def test_lists_that_cannot_serve(folders, tmp_path):
         if content is not None:
             names.write_bytes(content)
         with pytest.raises(UserError, match=message):
-            cutout_folder(folders[0], without=names)
+            cutout_folder(folders[0], exclude=names)
 
 
 @pytest.mark.parametrize("mode", ["grey", "rgb", "rgba"])
@@ -263,7 +263,7 @@ def test_unmatched_pairs_are_reported(tmp_path, caplog):
     names = tmp_path / "names.txt"
     names.write_text("lonely")
     with pytest.raises(UserError, match="not one of the named images has an alpha"):
-        pair_folder(tmp_path / "colours", tmp_path / "alphas", only=names)
+        pair_folder(tmp_path / "colours", tmp_path / "alphas", include=names)
     for path in (tmp_path / "alphas").iterdir():
         path.rename(path.with_name("other_" + path.name))
     with pytest.raises(UserError, match=r"not one of its images has an alpha .* \(the first: a\.jpg\)"):
@@ -333,7 +333,7 @@ def test_known_pixels_that_contradict_alpha_become_unknown():
 
 
 def test_a_cache_makes_no_difference(folders):
-    for cache in (ImageCache(0), ImageCache(10_000), ImageCache(10**8)):
+    for cache in (LRUCache(0), LRUCache(10_000), LRUCache(10**8)):
         cutouts = cutout_folder(folders[0], cache=cache)
         photos = PhotoBackgrounds(folders[1], cache=cache)
         source = LayeredSource(Cutouts(cutouts), photos, 48, 0)
