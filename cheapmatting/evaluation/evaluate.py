@@ -30,11 +30,11 @@ from ..arrays import Bytes
 from ..images import read_alpha, read_image, require_same_size, write_image
 from ..inference.matte import Matter, read_pair
 from ..model.weights import DEFAULT, weights_file
+from ..picture_grid import Row, error_picture, picture_grid
 from ..trimap import UNKNOWN, read_trimap
 from .compose1k import sha256
 from .metrics import METRICS, as_levels
 from .pairing import Entry, pair_files
-from .picture_strip import Row, error_picture, picture_strip
 
 TABLE, MEANS, WORST = "per_image.csv", "means.yaml", "worst.png"
 WORST_COUNT = 10
@@ -189,7 +189,7 @@ def write_worst(entries: Sequence[Entry], lines: Sequence[Measured], predict: Pr
         figures = ", ".join(f"{name} {getattr(line, name):.4g}" for name in METRICS)
         rows.append(Row(f"{rank}. {line.name}: {figures}; {line.width} x {line.height}", pictures))
     headings = ["trimap", "truth", "prediction", "error (red high, blue low)"]
-    write_image(path, picture_strip(["image", *headings] if with_images else headings, rows))
+    write_image(path, picture_grid(["image", *headings] if with_images else headings, rows))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,8 @@ from cheapmatting.evaluation import evaluate as module
 from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, Measured, add_arguments, read_table, run
 from cheapmatting.evaluation.metrics import METRICS
 from cheapmatting.evaluation.pairing import pair_files
-from cheapmatting.evaluation.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
 from cheapmatting.images import read_image, write_image
+from cheapmatting.picture_grid import GAP, LABEL
 
 
 def call(*arguments: object) -> int:
@@ -334,20 +334,3 @@ def test_the_worst_come_first(tmp_path):
     assert worst.shape == (LABEL + 10 * (LABEL + 256), 4 * (256 + GAP) - GAP, 3)
     for rank in range(10):  # the prediction's column
         assert worst[LABEL + rank * (LABEL + 256) + LABEL + 128, 2 * (256 + GAP) + 128, 0] == 20 * (11 - rank)
-
-
-def test_a_strip_fits_pictures_and_leaves_room_for_missing_ones():
-    tall, small = np.full((100, 50, 3), 7, np.uint8), np.full((5, 10), 9, np.uint8)
-    strip = picture_strip(["a", "b"], [Row("one", [tall, small]), Row("two", [None, small])], tile=50)
-    assert strip.shape == (LABEL + (LABEL + 50) + (LABEL + 25), 2 * 50 + GAP, 3)
-    first = strip[2 * LABEL : 2 * LABEL + 50]
-    assert (first[:, :25] == 7).all() and (first[:, 25:50] == 235).all()
-    assert (first[:25, 54:] == 9).all() and (first[25:, 54:] == 235).all()
-    second = strip[3 * LABEL + 50 :]
-    assert (second[:, :50] == 235).all() and (second[:, 54:] == 9).all()
-
-
-def test_errors_are_red_and_blue():
-    alpha, truth = plane([255, 0, 128, 255]), plane([0, 255, 128, 0])
-    picture = error_picture(alpha, truth, plane([128, 128, 128, 255]))
-    assert picture[0].tolist() == [[255, 85, 0], [0, 85, 255], [0, 0, 0], [45, 45, 45]]
