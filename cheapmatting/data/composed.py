@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats, Rng
 from ..images import read_alpha, read_image, require_same_size
-from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, random_trimap, read_trimap
+from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, read_trimap
 from .augment import AugmentConfig, augmented
+from .chance import happens
 from .cutouts import SMALLEST_RATIO, matched
-from .drawn_trimap import drawn_trimap
 from .geometry import GeometryConfig, Matrix, moved, random_interpolation, random_turn, reach, seen, seen_part, view
 from .image_folder import ImageFolder, image_files
 from .lru_cache import LRUCache
@@ -41,7 +42,7 @@ class ComposedSource:
         images, alphas: the folders. Images without an alpha are left out with a warning.
         trimaps: a folder of trimaps; without it they are drawn for the crops. Images without one are left out. A known
             pixel that contradicts alpha after resampling becomes unknown.
-        size, seed, radii, augment: as for `LayeredSource`.
+        size, seed, augment: as for `LayeredSource`.
         include, exclude, cache: as for `ImageFolder`, for the images.
 
     Raises:
@@ -55,13 +56,14 @@ class ComposedSource:
         trimaps: str | Path | None,
         size: int,
         seed: int,
-        radii: tuple[int, int],
-        augment: AugmentConfig | None = None,
+        augment: AugmentConfig,
         include: str | Path | None = None,
         exclude: str | Path | None = None,
         cache: LRUCache | None = None,
     ) -> None:
-        self.size, self.seed, self.radii, self.augment = size, seed, radii, augment
+        if trimaps is not None:
+            augment = replace(augment, order=tuple(name for name in augment.order if name != "trimap"))
+        self.size, self.seed, self.augment = size, seed, augment
         paths = image_files(images)
         partners = [matched(paths, Path(images), Path(folder))[0] for folder in (alphas, trimaps) if folder is not None]
         read = partial(read_photograph, partners[0], partners[1] if trimaps is not None else None)
@@ -83,19 +85,10 @@ class ComposedSource:
         rng = np.random.default_rng([self.seed, index])
         image, alpha, *given = self.images.pick(rng)
         trimap = given[0] if given else make_trimap(alpha * np.float32(1 / 255), 2, 2)
-        geometry = self.augment.geometry if self.augment else UPRIGHT
-        image_view, alpha_view, trimap_view = self._crop(image, alpha, trimap, geometry, rng)
+        image_view, alpha_view, trimap_view = self._crop(image, alpha, trimap, self.augment.geometry, rng)
         if not (trimap_view == UNKNOWN).any():  # the pixel fell beside a turned view
             image_view, alpha_view, trimap_view = self._crop(image, alpha, trimap, UPRIGHT, rng)
-        if not given:
-            trimap_view = self._drawn(alpha_view, rng)
-        sample = Sample.of_image(image_view, alpha_view, trimap_view)
-        return sample if self.augment is None else augmented(sample, rng, self.augment)
-
-    def _drawn(self, alpha: Floats, rng: Rng) -> Bytes:
-        if self.augment is None:
-            return random_trimap(alpha, rng, self.radii)
-        return drawn_trimap(alpha, rng, self.augment.trimap)
+        return augmented(Sample.of_image(image_view, alpha_view, trimap_view), rng, self.augment)
 
     def _crop(
         self, image: Bytes, alpha: Bytes, trimap: Bytes, geometry: GeometryConfig, rng: Rng
@@ -127,11 +120,8 @@ class ComposedSource:
         halves = reach(turn, 1.0, size)
         # The coarsest scale at which all of the view is inside the picture.
         whole = max(min(n / (2 * half) for n, half in zip(shape[::-1], halves, strict=True)), SMALLEST_RATIO)
-        if self.augment is None:
-            scale = float(np.exp(rng.uniform(np.log(SMALLEST_RATIO), np.log(whole))))
-        elif rng.random() < geometry.whole:
-            scale = whole
-        else:
+        scale = whole
+        if not happens(rng, geometry.whole):
             scale = geometry.crop_scales[rng.integers(len(geometry.crop_scales))] / zoom
         scale = float(np.clip(scale, SMALLEST_RATIO, whole))
         centre = [

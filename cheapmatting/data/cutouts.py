@@ -19,6 +19,7 @@ from atldas.common.errors import UserError
 from ..arrays import Bytes, Floats, Rng
 from ..drawing.compositing import straight
 from ..images import read_alpha, read_image, read_rgba, require_same_size
+from .chance import happens
 from .geometry import (
     GeometryConfig,
     edge_pixel,
@@ -49,25 +50,18 @@ class Cutouts:
 
     Args:
         folder: the cut-outs.
-        geometry: how they are turned and cropped. None mirrors half of them and crops at a scale between whole and
-            1.5 times enlarged.
+        geometry: how they are turned and cropped.
 
     Raises:
         UserError: when called, if none of the files can be used.
     """
 
-    def __init__(self, folder: ImageFolder[Bytes], geometry: GeometryConfig | None = None) -> None:
+    def __init__(self, folder: ImageFolder[Bytes], geometry: GeometryConfig) -> None:
         self.folder, self.geometry = folder, geometry
 
     def __call__(self, size: int, rng: Rng) -> tuple[Floats, Floats]:
         """Colours float32 RGB [size, size, 3] and alpha float32 [size, size], in 0..1."""
-        rgba = self.folder.pick(rng)
-        if self.geometry is not None:
-            return straight(turned_cutout(rgba, size, rng, self.geometry))
-        layer = cropped_cutout(rgba, size, rng)
-        if rng.random() < 0.5:
-            layer = layer[:, ::-1]
-        return straight(np.ascontiguousarray(layer))
+        return straight(turned_cutout(self.folder.pick(rng), size, rng, self.geometry))
 
 
 def cutout_folder(
@@ -167,7 +161,7 @@ def turned_cutout(rgba: Bytes, size: int, rng: Rng, settings: GeometryConfig) ->
     whole = WHOLE * max(alpha.shape) / size
     row, column = edge_pixel(alpha, rng)
     turn, zoom = random_turn(rng, settings)
-    scale = whole if rng.random() < settings.whole else settings.crop_scales[rng.integers(len(settings.crop_scales))]
+    scale = whole if happens(rng, settings.whole) else settings.crop_scales[rng.integers(len(settings.crop_scales))]
     scale = float(np.clip(scale / zoom, SMALLEST_RATIO, max(whole, 1.2 * SMALLEST_RATIO)))
     # Two pixels more than is seen, where interpolation would mix in the nothing beyond the frame.
     half_width, half_height = (half + 2 * max(1, scale) for half in reach(turn, scale, size))

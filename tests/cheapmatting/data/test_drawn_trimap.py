@@ -1,11 +1,17 @@
 """Trimaps as people draw them."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import soft_disc
 
-from cheapmatting.data.drawn_trimap import TrimapConfig, drawn_trimap
+from atldas.common.config import fill
+from atldas.common.errors import UserError
+from cheapmatting.data.drawn_trimap import PLAIN_TRIMAPS, TrimapConfig, drawn_trimap
+from cheapmatting.trimap import make_trimap
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,3 +86,27 @@ def test_strokes_and_unknown_foregrounds_only_add_unknown():
         )
         assert np.all(stroked[plain == 128] == 128) and (stroked == 128).sum() > (plain == 128).sum()
         assert not (whole == 255).any() and np.array_equal(whole == 0, plain == 0)
+
+
+def test_even_radii_are_whole_inclusive_and_drawn_apart():
+    alpha = np.zeros((1, 100), np.float32)
+    alpha[:, 50:] = 1
+    settings = replace(PLAIN_TRIMAPS, radii=(2.0, 4.0))
+    trimaps = [drawn_trimap(alpha, np.random.default_rng(i), settings) for i in range(60)]
+    pairs = {(50 - int((t == 0).sum()), 50 - int((t == 255).sum())) for t in trimaps}
+    assert pairs == {(a, b) for a in (2, 3, 4) for b in (2, 3, 4)}
+
+
+def test_a_trimap_in_which_nothing_is_known_is_drawn_narrowly_if_wanted():
+    alpha = soft_disc(32, 8, 2)
+    wide = replace(PLAIN_TRIMAPS, radii=(40.0, 40.0))
+    assert (drawn_trimap(alpha, np.random.default_rng(0), wide) == 128).all()
+    narrow = drawn_trimap(alpha, np.random.default_rng(0), replace(wide, never_empty=True))
+    np.testing.assert_array_equal(narrow, make_trimap(alpha, 1, 1))
+
+
+@pytest.mark.parametrize("radii", [[20, 1], [0, 5], [1, 1e9]])
+def test_radii_are_a_range(radii):
+    with pytest.raises(UserError, match=r"a range \[low, high\] within 1 and 500, not"):
+        fill(TrimapConfig, {"radii": radii}, "x")
+    assert fill(TrimapConfig, {"radii": [0, 5], "spacing": "even"}, "x").radii == (0, 5)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from atldas.common.errors import UserError
+from cheapmatting.data.augment import PLAIN
 from cheapmatting.data.image_folder import image_files
-from cheapmatting.data.sources import RADII
 from cheapmatting.evaluation.compose1k import (
     COLUMNS,
     MANIFEST,
@@ -185,7 +185,7 @@ def test_the_set_is_ready_for_use(adobe, tmp_path):
 
     build_test_set(pairs_for_testing(adobe, tmp_path / "voc"), tmp_path / "out")
     folders = [tmp_path / "out" / name for name in ("merged", "alpha", "trimaps")]
-    source = ComposedSource(*folders, 32, 0, RADII)
+    source = ComposedSource(*folders, 32, 0, PLAIN)
     assert len(source.images) == 40 and source[0].image.shape == (32, 32, 3)
 
 
