@@ -79,7 +79,7 @@ def cut(path: str, keep: int) -> None:
         (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: is an empty file; an image is needed"),
         (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: is damaged or not an image"),
         (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: is not a trimap: found grey levels"),
-        (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "is 50 x 61 pixels, but photo.png is"),
+        (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "as photo.png has, got 50 x 61"),
         (None, MATTE.replace("model", "nothing"), "nothing.safetensors: weights cannot be read (No such file"),
         (None, MATTE.replace("model.safetensors", "photo.png"), "photo.png: is neither a safetensors file of ours nor"),
         (None, MATTE.replace("model.safetensors", "."), ".: weights cannot be read (Is a directory)"),

@@ -180,9 +180,9 @@ def test_beginning_twice_and_resuming_nothing(
     [
         ({"report__photo": "nobody.jpg"}, "nobody.jpg: no such file, nor a bundled example"),
         ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
-        ({"report__trimap": "chelsea_trimap.png"}, "the trimap must have the image's size"),
+        ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
-        ({"report__data__sources": [{"backgrounds": "/nowhere"}]}, "/nowhere"),
+        ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),
         ({"train__losses": {"l2": 1}}, "quickstart: train.losses: found"),
         ({"search__space": "mating"}, "mating"),
         ({"search__task_options__network__width": 7}, "quickstart: search: task_options.network.width: found 7"),
