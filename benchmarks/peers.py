@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_arrays, sha256_of_file
 from atldas.common.config import read_config
 from atldas.common.errors import UserError, exit_status
 from atldas.common.machine import prepare
@@ -41,7 +41,6 @@ from cheapmatting.data.cutouts import read_alpha
 from cheapmatting.data.image_folder import image_files
 from cheapmatting.data.sample import Sample
 from cheapmatting.data.sources import Source
-from cheapmatting.evaluation.compose1k import sha256
 from cheapmatting.evaluation.metrics import METRICS, as_levels
 from cheapmatting.evaluation.picture_strip import Row, picture_strip
 from cheapmatting.images import write_image
@@ -161,15 +160,6 @@ def kept_or_scored(path: Path, method: Method, pairs: Sequence[Pair], what: str)
     return lines
 
 
-def content(arrays: Sequence[Bytes]) -> str:
-    """A short checksum of pictures."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:12]
-
-
 def table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> str:
     """Markdown: means by set and method."""
     lines = [
@@ -265,7 +255,7 @@ def on_green(image: Bytes, alpha: Floats) -> Bytes:
 
 
 def _closed_form_kept(image: Bytes, trimap: Bytes, cache: Path) -> Bytes:
-    path = cache / f"closed-form-{content([image, trimap])}.png"
+    path = cache / f"closed-form-{sha256_of_arrays(image, trimap)[:12]}.png"
     if not path.exists():
         write_image(path, as_levels(closed_form(image, trimap), "alpha"))
     return read_alpha(path)
@@ -278,7 +268,7 @@ def compare(
     keys = {**{label: f"{label.replace(' ', '-')}-{version('pymatting')}" for label in PEERS}, **keys}
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, pairs in sets.items():
-        of_pairs = content([array for pair in pairs for array in pair])
+        of_pairs = sha256_of_arrays(*(array for pair in pairs for array in pair))[:12]
         results[name] = {
             label: kept_or_scored(cache / f"{keys[label]}-{of_pairs}.csv", method, pairs, f"{label}, {name}")
             for label, method in {**PEERS, **networks}.items()
@@ -316,7 +306,7 @@ def run() -> None:
     networks: dict[str, Method] = {
         label: Matter(path).matte for label, path in zip(labels, options.weights, strict=True)
     }
-    keys = {label: sha256(path)[:12] for label, path in zip(labels, options.weights, strict=True)}
+    keys = {label: sha256_of_file(path)[:12] for label, path in zip(labels, options.weights, strict=True)}
     data = settings.validation.data or settings.data
     source = make_source(data, settings.validation.seed)
     if options.picture:

@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_file
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
@@ -32,7 +33,6 @@ from ..images import read_image, write_image
 from ..inference.matte import Matter, read_pair
 from ..model.weights import DEFAULT, weights_file
 from ..trimap import UNKNOWN, read_trimap
-from .compose1k import sha256
 from .metrics import METRICS, as_levels
 from .pairing import Entry, pair_files
 from .picture_strip import Row, error_picture, picture_strip
@@ -288,7 +288,7 @@ def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
         return alpha
 
     return predict, {
-        "weights_sha256": sha256(weights_file(options.weights)),
+        "weights_sha256": sha256_of_file(weights_file(options.weights)),
         "device": matter.device.type,
         "views": options.views,
     }
