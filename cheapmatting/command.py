@@ -124,8 +124,8 @@ def _train(options: argparse.Namespace) -> int:
     from atldas.common.config import read_config
     from atldas.common.device import choose
 
-    from .model.network import CheapMatting, variant
-    from .model.weights import take_weights
+    from .model import weights
+    from .model.network import variant
     from .training.recipe import TrainConfig
     from .training.train import train
 
@@ -134,7 +134,7 @@ def _train(options: argparse.Namespace) -> int:
     network = variant(options.variant)
     if options.start:
         try:
-            take_weights(network, CheapMatting.load(options.start))
+            weights.take_weights(network, weights.load(options.start))
         except ValueError:
             raise UserError(f"--from {options.start}: holds another network than {options.variant}") from None
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"

@@ -19,7 +19,7 @@ from atldas.common.errors import UserError
 from ..arrays import Bytes, Floats
 from ..images import read_image, require_writable_suffix, write_image
 from ..model.network import CheapMatting
-from ..model.weights import DEFAULT
+from ..model.weights import DEFAULT, load
 from ..trimap import LEVELS, UNKNOWN, encode_trimap, known_pixels_kept, read_trimap
 from .foreground import cut_out
 
@@ -31,7 +31,7 @@ class Matter:
     """A loaded network, to be used for any number of images.
 
     Args:
-        weights: a file that `CheapMatting.save` wrote or a published checkpoint, the name of shipped weights, or a
+        weights: a file of `weights.save` or a published checkpoint, the name of shipped weights, or a
             network.
         device: `auto`, `cpu`, `cuda` or `mps`.
         views: 1, or 2 or 4 to average the alphas of the image and its mirror images (left to right, then upside down),
@@ -48,7 +48,7 @@ class Matter:
             raise UserError(f"views: found {views}, allowed are 1, 2 and 4")
         self.views = VIEWS[:views]
         self.device = choose(device)
-        network = weights if isinstance(weights, CheapMatting) else CheapMatting.load(weights)
+        network = weights if isinstance(weights, CheapMatting) else load(weights)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()

@@ -187,23 +187,6 @@ class CheapMatting(nn.Module):
         alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
         return alpha
 
-    def save(self, path: str | Path, half: bool = False, **metadata: str) -> None:
-        """Write a safetensors file that is the whole model: weights (`half`: as float16), genotype, configuration."""
-        from .weights import save_model
-
-        save_model(self, path, half, **metadata)
-
-    @staticmethod
-    def load(path: str | Path) -> CheapMatting:
-        """Read a file that `save` wrote, a published checkpoint, or shipped weights; in eval mode, on the CPU.
-
-        Raises:
-            UserError: no such file, or it holds something else; differing tensors are named.
-        """
-        from .weights import load_model
-
-        return load_model(path)
-
 
 def variant(source: str | Path, **changes: Any) -> CheapMatting:
     """An untrained network from a genotype file or a shipped name; `changes` override its `network:` section.

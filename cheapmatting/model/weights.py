@@ -25,10 +25,19 @@ FORMAT = "cheapmatting-1"
 DEFAULT = "cheapmatting-light"  # the name of the shipped weights; pretrained/README.md is their model card
 
 
-def save_model(network: CheapMatting, path: str | Path, half: bool = False, **metadata: str) -> None:
-    """Write `network` as safetensors with genotype and configuration in the metadata; `metadata` is added.
+def save(network: CheapMatting, path: str | Path, half: bool = False, **metadata: str) -> None:
+    """Write a safetensors file that is the whole model: parameters and buffers, genotype, configuration.
 
-    With `half`, numbers are rounded to float16: half the size, to be computed with in float32 as before.
+    Equal networks and metadata give equal bytes.
+
+    Args:
+        network: on any device.
+        path: the file; it appears whole or not at all.
+        half: floats are rounded to float16, for half the size. `load` computes with them in float32.
+        metadata: further entries of the file's metadata.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     header = {
         "format": FORMAT,
@@ -39,8 +48,23 @@ def save_model(network: CheapMatting, path: str | Path, half: bool = False, **me
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    data = _with_sorted_metadata(safetensors.torch.save(tensors, header))
     with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, header))  # save_file's is for its owner's eyes alone
+        temporary.write_bytes(data)  # safetensors' own save_file makes files that only their owner can read
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """A safetensors file with its metadata in the order of the keys; the library writes them in a random order.
+
+    The file is the header's length (8 bytes, little-endian), the header as JSON, filled up with spaces to a multiple of
+    8 bytes, and the tensors, whose offsets count from the header's end.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def weights_file(name: str | Path) -> Path:
@@ -50,10 +74,14 @@ def weights_file(name: str | Path) -> Path:
     return Path(name)
 
 
-def load_model(path: str | Path) -> CheapMatting:
-    """Read our own file or a published checkpoint, told apart by their contents, or shipped weights by their name.
+def load(path: str | Path) -> CheapMatting:
+    """Read a file of `save`, a published checkpoint, or shipped weights by their name; in eval mode, on the CPU.
 
-    In eval mode, on the CPU.
+    Our files and published checkpoints are told apart by their contents. Nothing in them is executed.
+
+    Raises:
+        UserError: no such file, another kind of file, tensors of another network (the first are named), or a NaN or an
+            infinity among the weights.
     """
     path = weights_file(path)
     try:
@@ -92,7 +120,7 @@ def _load_own(path: Path) -> CheapMatting:
         raise UserError(f"{path}: is not a whole safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format")
-        raise UserError(f"{path}: metadata: found {found}, allowed is {FORMAT}, as CheapMatting.save writes it")
+        raise UserError(f"{path}: metadata: found {found}, allowed is {FORMAT}, as `cheapmatting train` writes it")
     source = f"{path} (metadata)"
     try:
         genotype, network = Genotype.parse(metadata["genotype"], source), json.loads(metadata["network"])
@@ -127,6 +155,11 @@ def _filled(network: CheapMatting, tensors: Mapping[str, Tensor], path: str | Pa
         raise UserError(
             f"{path}: {len(faults)} tensors differ from those of genotype {network.genotype.name}: "
             + "; ".join(faults[:3])
+        )
+    if spoilt := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise UserError(
+            f"{path}: {len(spoilt)} of {len(tensors)} tensors hold NaN or infinity, the first: {spoilt[0]}; "
+            "use another file, for instance an earlier one of the same training"
         )
     network.load_state_dict(dict(tensors))
     return network.eval()

@@ -31,6 +31,7 @@ from ..data.config import make_source
 from ..data.loader import batches
 from ..data.sample import Batch, Sample
 from ..data.sources import Source
+from ..model import weights
 from ..model.network import CheapMatting
 from .losses import weighted_losses
 from .recipe import OPTIMIZERS, StageConfig, TrainConfig
@@ -166,7 +167,7 @@ class Training:
         value = network_sad(self.averaged, held_out, self.device)
         if self.best is None or value < self.best:
             self.best = value
-            self.result().save(folder / "best.safetensors", step=str(self.step), SAD=repr(value))
+            weights.save(self.result(), folder / "best.safetensors", step=str(self.step), SAD=repr(value))
         return value
 
     def result(self) -> CheapMatting:
@@ -283,7 +284,7 @@ def train(
         return None
     trained = training.result().eval()
     if processes.rank() == 0:
-        trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
+        weights.save(trained, folder / "model.safetensors", steps=str(settings.all_steps))
         panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
         draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
     return trained

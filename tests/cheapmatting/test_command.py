@@ -18,7 +18,7 @@ from small import NETWORK, SIZE, edited, photograph, small_network
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
-from cheapmatting.model.network import CheapMatting
+from cheapmatting.model import weights
 from cheapmatting.pipeline import example
 from cheapmatting.trimap import read_trimap
 
@@ -35,7 +35,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image, trimap = photograph(50, 61)
     write_image(folder / "photo.png", image)
     write_image(folder / "trimap.png", trimap)
-    small_network().eval().save(folder / "model.safetensors")
+    weights.save(small_network().eval(), folder / "model.safetensors")
     edited(folder, str(NETWORK), "variant")
     (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
     return folder
@@ -214,7 +214,7 @@ def test_train_and_go_on_from_its_weights(here: Path, capfd: pytest.CaptureFixtu
     first = "runs/variant-train/model.safetensors"
     again = f"train variant.yaml --config train.yaml --from {first} --set optimizer.lr=1.0e-12 --out on --device cpu"
     assert main(again.split()) == 0
-    before, after = (CheapMatting.load(path).state_dict()["head.4.weight"] for path in (first, "on/model.safetensors"))
+    before, after = (weights.load(path).state_dict()["head.4.weight"] for path in (first, "on/model.safetensors"))
     assert torch.allclose(before, after, atol=1e-6)
     capfd.readouterr()
     assert "holds a run already" in refused("train variant.yaml --config train.yaml --device cpu", capfd)
@@ -225,7 +225,7 @@ def test_weights_without_hints_begin_a_variant_with_hints(here: Path, capfd: pyt
     edited(Path("."), str({**NETWORK, "hints": True}), "told")
     words = "train told.yaml --config train.yaml --from model.safetensors --set optimizer.lr=1.0e-12 --out on"
     assert main([*words.split(), "--device", "cpu"]) == 0
-    start, told = CheapMatting.load("model.safetensors"), CheapMatting.load("on/model.safetensors")
+    start, told = weights.load("model.safetensors"), weights.load("on/model.safetensors")
     taken = told.stem_half[0].weight
     torch.testing.assert_close(taken[:, :6], start.stem_half[0].weight, rtol=0, atol=1e-6)
     assert taken.shape[1] == 8 and taken[:, 6:].abs().max() < 1e-6

@@ -21,7 +21,8 @@ from atldas.search import Search
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
-from cheapmatting.model.network import CheapMatting, NetworkConfig, variant
+from cheapmatting.model import weights
+from cheapmatting.model.network import NetworkConfig, variant
 from cheapmatting.pipeline import example, load_pipeline, side_by_side
 from cheapmatting.training.train import Training
 
@@ -90,7 +91,7 @@ def test_a_whole_run_leaves_what_its_summary_names(finished: tuple[Path, str]) -
 def test_the_files_of_a_whole_run_load_and_belong_together(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     genotype = Genotype.load(folder / "variant.yaml")
-    network = CheapMatting.load(folder / "model.safetensors")
+    network = weights.load(folder / "model.safetensors")
     assert network.genotype == genotype == Genotype.load(folder / "search" / "genotype.yaml")
     assert network.config == NetworkConfig.of(genotype) == variant(folder / "variant.yaml").config
     assert plain(network.config)["width"] == NETWORK["width"]
@@ -106,7 +107,7 @@ def test_the_files_of_a_whole_run_load_and_belong_together(finished: tuple[Path,
 
 
 def results(folder: Path) -> tuple[Any, ...]:
-    model = CheapMatting.load(folder / "model.safetensors").state_dict()
+    model = weights.load(folder / "model.safetensors").state_dict()
     texts = [(folder / name).read_text() for name in ("summary.yaml", "search/log.csv", "train/log.csv")]
     return {name: tensor.numpy().tobytes() for name, tensor in model.items()}, texts
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from atldas.common import processes
 from atldas.common.runfolder import load_checkpoint, logged, read_log
-from cheapmatting.model.network import CheapMatting
+from cheapmatting.model import weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo needs a POSIX system here")
 RECIPE = f"""
@@ -64,9 +64,9 @@ def assert_same_run(found: Path, expected: Path) -> None:
         assert found_steps == steps
         assert found_values == pytest.approx(values, rel=0.2 if column == "gradient_norm" else 3e-3), column
         assert column == "SAD" or found_values[:2] == pytest.approx(values[:2], rel=1e-4), column
-    weights = [CheapMatting.load(folder / "model.safetensors").state_dict() for folder in (found, expected)]
-    for name, tensor in weights[1].items():
-        assert torch.allclose(weights[0][name], tensor, rtol=0.02, atol=1e-3), name
+    states = [weights.load(folder / "model.safetensors").state_dict() for folder in (found, expected)]
+    for name, tensor in states[1].items():
+        assert torch.allclose(states[0][name], tensor, rtol=0.02, atol=1e-3), name
 
 
 @pytest.fixture(scope="module")

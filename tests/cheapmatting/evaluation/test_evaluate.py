@@ -21,6 +21,7 @@ from cheapmatting.evaluation.metrics import METRICS
 from cheapmatting.evaluation.pairing import pair_files
 from cheapmatting.evaluation.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
 from cheapmatting.images import read_image, write_image
+from cheapmatting.model import weights
 
 
 def call(*arguments: object) -> int:
@@ -257,7 +258,7 @@ def photos(tmp_path: Path) -> Folders:
         write_image(made.images / f"p{number}.png", image)
         write_image(made.trimaps / f"p{number}.png", trimap)
         write_image(made.truths / f"p{number}.png", rng.integers(0, 256, size).astype(np.uint8))
-    small_network().save(tmp_path / "w.safetensors")
+    weights.save(small_network(), tmp_path / "w.safetensors")
     return made
 
 
@@ -279,7 +280,7 @@ def test_both_forms_give_the_same(photos, monkeypatch):
     assert (photos.predictions / "p1.png").exists()
     with pytest.raises(UserError, match="views was 1, now 2"):
         call(*network_arguments(photos, "--out", photos.out, "--resume", "--views", "2"))
-    small_network(seed=1).save(photos.root / "w.safetensors")
+    weights.save(small_network(seed=1), photos.root / "w.safetensors")
     with pytest.raises(UserError, match="weights_sha256 was"):
         call(*network_arguments(photos, "--out", photos.out, "--resume"))
 

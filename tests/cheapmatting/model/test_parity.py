@@ -12,9 +12,10 @@ import torch
 from atldas.common.errors import UserError
 from atldas.cost import cost, macs_by_part, parameters
 from atldas.genotype import Genotype
+from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting, variant
 from cheapmatting.model.published import UNUSED_PARAMETERS, rename_published
-from cheapmatting.model.weights import load_model, take_weights
+from cheapmatting.model.weights import take_weights
 
 PARITY = Path(__file__).parents[4] / "shared" / "parity"
 needs_fixture = pytest.mark.skipif(not PARITY.is_dir(), reason=f"the published network's fixture {PARITY} is absent")
@@ -69,7 +70,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def network(checkpoint: Path) -> CheapMatting:
-    return CheapMatting.load(checkpoint)
+    return weights.load(checkpoint)
 
 
 @needs_fixture
@@ -136,7 +137,7 @@ def test_a_checkpoint_with_other_tensors_names_them(tmp_path: Path) -> None:
     path = tmp_path / "wrong.ckpt"
     torch.save({"model": state}, path)
     with pytest.raises(UserError) as error:
-        load_model(path)
+        weights.load(path)
     text = str(error.value)
     assert "3 tensors differ" in text
     assert "stem_half.0.bias: missing" in text
