@@ -162,15 +162,16 @@ def kept_or_scored(path: Path, method: Method, pairs: Sequence[Pair], what: str)
 
 def table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> str:
     """Markdown: means by set and method."""
+    titles = [f"{name} ({metric.unit})" for name, metric in METRICS.items()]
     lines = [
-        "| Trimap | Method | SAD | MSE x 10³ | Grad | Conn | CPU s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| Trimap | Method | {' | '.join(titles)} | CPU s |",
+        f"| --- | --- | {'---: | ' * len(titles)}---: |",
     ]
     for name, methods in results.items():
         for label, scores in methods.items():
             mean = {key: float(np.mean([line[key] for line in scores])) for key in scores[0]}
-            figures = f"{mean['SAD']:.3f} | {1000 * mean['MSE']:.2f} | {mean['Grad']:.3f} | {mean['Conn']:.3f}"
-            lines.append(f"| {name} | {label} | {figures} | {mean['seconds']:.2f} |")
+            figures = [f"{metric.times * mean[key]:.3f}" for key, metric in METRICS.items()]
+            lines.append(f"| {name} | {label} | {' | '.join(figures)} | {mean['seconds']:.2f} |")
     return "\n".join(lines)
 
 

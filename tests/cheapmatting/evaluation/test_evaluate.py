@@ -16,8 +16,8 @@ from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from cheapmatting.arrays import Bytes
 from cheapmatting.evaluation import evaluate as module
-from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, Measured, add_arguments, read_table, run
-from cheapmatting.evaluation.metrics import METRICS
+from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, add_arguments, columns, read_table, run
+from cheapmatting.evaluation.metrics import METRICS, Metric
 from cheapmatting.evaluation.pairing import pair_files
 from cheapmatting.evaluation.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
 from cheapmatting.images import read_image, write_image
@@ -96,6 +96,28 @@ def test_figures_by_hand(folders, capsys):
     shown = capsys.readouterr().out
     assert "2 images, 3 unknown pixels (30.0% of all)" in shown
     assert "MSE     520.000 x 10^-3" in shown
+
+
+def test_a_further_metric_appears_everywhere(folders, capsys, monkeypatch):
+    def furthest(alpha, truth, trimap):
+        return float(np.abs(alpha.astype(int) - truth)[trimap == 128].max())
+
+    labels = []
+
+    def strip(headings, rows):
+        labels.extend(row.label for row in rows)
+        return picture_strip(headings, rows)
+
+    monkeypatch.setitem(METRICS, "Furthest", Metric(furthest, times=0.1, unit="tens of levels"))
+    monkeypatch.setattr(module, "picture_strip", strip)
+    assert folders.measure() == 0
+    rows = rows_of(folders.out)
+    assert list(rows["a"]) == ["name", "SAD", "MSE", "Grad", "Conn", "Furthest", "unknown", "width", "height"]
+    assert [float(rows[name]["Furthest"]) for name in ("a", "b")] == [51, 255]
+    assert yaml.safe_load((folders.out / MEANS).read_text())["Furthest"] == 153
+    assert "Furthest    15.300 tens of levels" in capsys.readouterr().out
+    assert [label.split(", ")[-1] for label in labels] == ["Furthest 255; 2 x 2", "Furthest 51; 3 x 2"]
+    assert [line.figures["Furthest"] for line in read_table(folders.out / TABLE)] == [51, 255]
 
 
 def test_images_in_which_nothing_is_unknown_are_told(folders, capsys):
@@ -240,7 +262,7 @@ def test_an_interrupted_run_goes_on(folders, monkeypatch, capsys):
 
 def test_a_foreign_table_is_refused(folders):
     folders.measure()
-    for text in ("name,SAD\na,1\n", ",".join(Measured._fields) + "\na,x,0,0,0,1,1,1\n"):
+    for text in ("name,SAD\na,1\n", ",".join(columns()) + "\na,x,0,0,0,1,1,1\n"):
         (folders.out / TABLE).write_text(text)
         with pytest.raises(UserError, match="is not a table of this program"):
             folders.measure("--resume")
