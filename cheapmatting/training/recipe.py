@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from atldas.common.config import config
 
 from ..data.config import DataConfig
-from .losses import Weights
+from .losses import Losses
 from .muon import Muon
 
 NonNegative = Annotated[float, Ge(0)]
@@ -84,7 +84,7 @@ class TrainConfig:
         seed: of the data and the initial weights.
         workers: processes that make pairs; 0 makes them in between steps. The pairs are the same, but on a CPU each
             worker takes a core from the network, and another number of threads rounds the last bits otherwise.
-        losses: weights of `losses.LOSSES`.
+        losses: the loss weights, and parameters if they are others than the defaults (see losses.py).
         evenness: 0 to count all unknown pixels of a batch alike, 1 all of its pairs, however narrow their trimaps
             (`losses.evened`).
         ema: decay of the averaged weights, which are what a run is for.
@@ -100,7 +100,7 @@ class TrainConfig:
     seed: Annotated[int, Ge(0)] = 0
     workers: Annotated[int, Ge(0)] = 1
     data: DataConfig = field(default_factory=DataConfig)
-    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
+    losses: Losses = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
     evenness: Annotated[float, Ge(0), Le(1)] = 0.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
