@@ -94,7 +94,7 @@ class Training:
             progress(settings.all_steps, "train", "step", initial=self.step, shown=writes) as bar,
         ):
             while self.step < settings.all_steps and not stop:
-                coming = [next(pairs).to(self.device) for _ in range(settings.accumulate)]
+                coming = [next(pairs).to(self.device) for _ in range(settings.gradient_accumulation)]
                 try:
                     figures = self.train_step(*coming)
                 except DivergedError as fault:
@@ -140,7 +140,7 @@ class Training:
         loss, *each_mean = processes.mean(total).tolist()
         figures = {"loss": loss, **dict(zip(self.settings.losses, each_mean, strict=True))}
         self.scaler.unscale_(self.optimizer)
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.max_grad_norm))
         self._require_finite(figures["loss"], norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -200,7 +200,7 @@ class Training:
         """The batches that are still to come, stage by stage."""
         present, _, done = self._stage()
         for number, stage in list(enumerate(self.settings.stages))[present:]:
-            times = self.settings.accumulate
+            times = self.settings.gradient_accumulation
             coming = self._batches(number, stage, done * times, self.settings.workers)
             yield from itertools.islice(coming, (stage.steps - done) * times)
             done = 0
@@ -244,7 +244,7 @@ class Training:
             if not math.isfinite(value):
                 raise DivergedError(
                     f"the {what} is {value} at step {self.step}; the last checkpoint is from before. "
-                    "Lower optimizer.lr or optimizer.clip and begin again"
+                    "Lower optimizer.lr or optimizer.max_grad_norm and begin again"
                 )
 
     def _due(self, every: int) -> bool:
@@ -299,7 +299,9 @@ def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bo
         of_all = replace(
             settings,
             batch=settings.batch * processes.count(),
-            then=tuple(replace(stage, batch=stage.batch * processes.count()) for stage in settings.then),
+            further_stages=tuple(
+                replace(stage, batch=stage.batch * processes.count()) for stage in settings.further_stages
+            ),
         )
         # torchrun starts the same command again after a process has died.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())

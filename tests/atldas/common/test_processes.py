@@ -23,8 +23,8 @@ RECIPE = f"""
 schema: 1
 steps: 8
 batch: 2
-then: [{{steps: 2, batch: 1, size: 96}}]
-accumulate: 2
+further_stages: [{{steps: 2, batch: 1, size: 96}}]
+gradient_accumulation: 2
 workers: 0
 data: {{size: {SIZE}}}
 losses: {{l1_unknown: 1.0, l1_known: 0.5, laplacian: 0.1}}
@@ -38,7 +38,7 @@ log_every: 1
 checkpoint_every: 2
 """
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-DOUBLED = ["--set", "batch=4", "--set", "then=[{steps: 2, batch: 2, size: 96}]"]
+DOUBLED = ["--set", "batch=4", "--set", "further_stages=[{steps: 2, batch: 2, size: 96}]"]
 
 
 def command(tmp_path: Path, folder: str, *options: str) -> list[str]:

@@ -209,7 +209,13 @@ def test_nothing_is_spoilt_by_a_loss_or_gradient_that_is_not_finite(
 
 
 def test_stages_follow_one_another_and_resume_inside_a_later_one(tmp_path: Path) -> None:
-    recipe = settings(steps=2, batch=2, then=[{"steps": 3, "batch": 1, "size": 160}], accumulate=2, validation=None)
+    recipe = settings(
+        steps=2,
+        batch=2,
+        further_stages=[{"steps": 3, "batch": 1, "size": 160}],
+        gradient_accumulation=2,
+        validation=None,
+    )
     assert recipe.all_steps == 5
     training = Training(small_network(), recipe, CPU)
     shapes = [tuple(batch.inputs.shape) for batch in training._pairs()]
