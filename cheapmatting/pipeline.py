@@ -27,6 +27,7 @@ from .images import write_image
 from .inference.foreground import cut_out
 from .inference.matte import Matter, read_pair
 from .model import weights
+from .model.lookup import MODEL
 from .model.network import CheapMatting
 from .training.recipe import TrainConfig
 from .training.train import train
@@ -100,7 +101,7 @@ def run(
     trained = train(_starting_network(winner, pipeline), pipeline.train, folder / "train", device, begun)
     if trained is None:
         return None
-    weights.save(trained, folder / "model.safetensors")
+    weights.save(trained, folder / MODEL)
     cutout = cut_out(photo, Matter(trained, str(device)).matte(photo, trimap))
     name = Path(pipeline.report.photo).stem
     write_image(folder / f"{name}_cutout.png", cutout)

@@ -31,7 +31,7 @@ from ..arrays import Bytes
 from ..data.cutouts import read_alpha
 from ..images import read_image, write_image
 from ..inference.matte import Matter, read_pair
-from ..model.weights import DEFAULT, weights_file
+from ..model.lookup import DEFAULT_WEIGHTS, find_weights
 from ..trimap import UNKNOWN, read_trimap
 from .metrics import METRICS, as_levels
 from .pairing import Entry, pair_files
@@ -204,7 +204,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments, for a parser of its own or a verb's."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--predictions", type=Path, metavar="DIR", help="alphas to measure, grey images")
-    what.add_argument("--weights", metavar="FILE|NAME", help=f"a network to measure: a file of weights, or {DEFAULT}")
+    what.add_argument(
+        "--weights",
+        metavar="FILE|RUN|NAME",
+        help=f"a network to measure: a model, a training's folder, or {DEFAULT_WEIGHTS}",
+    )
     parser.add_argument("--truths", type=Path, metavar="DIR", required=True, help="the true alphas")
     parser.add_argument(
         "--trimaps", type=Path, metavar="DIR", required=True, help="0 background, 128 unknown, 255 foreground"
@@ -292,7 +296,7 @@ def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
         return alpha
 
     return predict, {
-        "weights_sha256": sha256_of_file(weights_file(options.weights)),
+        "weights_sha256": sha256_of_file(find_weights(options.weights)),
         "device": matter.device.type,
         "views": options.views,
     }

@@ -11,9 +11,10 @@ from torch import nn
 from atldas.common.errors import UserError
 from atldas.cost import cost, macs_by_part, parameters
 
-from .network import CheapMatting, variant
+from .network import CheapMatting
 from .padding import padded_size
 from .published import UNUSED_PARAMETERS
+from .variants import variant
 
 PUBLISHED_PARAMETERS = 6_023_025  # of a published checkpoint, with the unused ones
 
@@ -28,7 +29,9 @@ class Info(NamedTuple):
 
 
 def inspect(source: str, height: int, width: int) -> Info:
-    """Figures of the variant in a file or of a shipped name, for one image of height x width (both multiples of 32).
+    """Figures of a variant for one image of height x width, both multiples of 32.
+
+    `source` is a genotype's file, a model's file, a run's folder, or a shipped name.
 
     Raises:
         UserError: a faulty file.

@@ -11,7 +11,6 @@ cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' deco
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -186,18 +185,6 @@ class CheapMatting(nn.Module):
         answer = crop(self.head(torch.cat([_up(y), x], dim=1)), box)
         alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
         return alpha
-
-
-def variant(source: str | Path, **changes: Any) -> CheapMatting:
-    """An untrained network from a genotype file or a shipped name; `changes` override its `network:` section.
-
-    Raises:
-        UserError: no such file, or a fault in it.
-    """
-    genotype = Genotype.load(source)
-    require_cells(genotype, str(source))
-    settings = fill(NetworkConfig, {**genotype.plain_network(), **changes}, str(source), at="network")
-    return CheapMatting(genotype, settings)
 
 
 class _ClampWithGradient(torch.autograd.Function):

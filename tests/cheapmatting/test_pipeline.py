@@ -22,7 +22,8 @@ from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
 from cheapmatting.model import weights
-from cheapmatting.model.network import NetworkConfig, variant
+from cheapmatting.model.network import NetworkConfig
+from cheapmatting.model.variants import variant
 from cheapmatting.pipeline import example, load_pipeline, side_by_side
 from cheapmatting.training.train import Training
 
@@ -61,7 +62,7 @@ def command(folder: Path, *more: str, **changes: Any) -> list[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A whole run in a process of its own: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("pipeline") / "run"
-    arguments = [sys.executable, "-m", "cheapmatting.command", *command(folder)]
+    arguments = [sys.executable, "-m", "cheapmatting", *command(folder)]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr

@@ -16,7 +16,8 @@ from atldas.common.config import fill
 from atldas.genotype import Genotype
 from cheapmatting.data.config import DataConfig, make_source
 from cheapmatting.data.sample import Sample
-from cheapmatting.model.network import CheapMatting, variant
+from cheapmatting.model.network import CheapMatting
+from cheapmatting.model.variants import variant
 from cheapmatting.training.recipe import TrainConfig
 from cheapmatting.training.train import Training
 

@@ -45,7 +45,7 @@ def command(tmp_path: Path, folder: str, *options: str) -> list[str]:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE)
     variant = edited(tmp_path, str(NETWORK))
-    arguments = ["cheapmatting.command", "train", str(variant), "--config", str(recipe), "--device", "cpu"]
+    arguments = ["cheapmatting", "train", str(variant), "--config", str(recipe), "--device", "cpu"]
     return ["-m", *arguments, "--out", str(tmp_path / folder), *options]
 
 

@@ -14,7 +14,8 @@ from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
 from atldas.common.errors import UserError
 from atldas.cost import parameters
 from atldas.genotype import CellGenotype, Edge, Genotype
-from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock, variant
+from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock
+from cheapmatting.model.variants import variant
 
 ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
 

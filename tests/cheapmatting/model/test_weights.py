@@ -21,8 +21,9 @@ from small import NETWORK, samples, small_network
 from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
 from cheapmatting.model import weights
+from cheapmatting.model.lookup import DEFAULT_WEIGHTS, find_weights
 from cheapmatting.model.network import CheapMatting, NetworkConfig
-from cheapmatting.model.weights import DEFAULT, FORMAT, weights_file
+from cheapmatting.model.weights import FORMAT
 from cheapmatting.training.validation import half_everywhere, mean_sad, network_sad
 
 PUBLISHED = Genotype.load("cheapmatting")
@@ -130,8 +131,8 @@ GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "cannot be read (No such file or directory)"),
-        (Path.mkdir, "cannot be read (Is a directory)"),
+        (lambda path: None, "expected a file, a run's folder or a shipped name (cheapmatting-light), got none"),
+        (Path.mkdir, "expected a run's folder with model.safetensors, got a folder without"),
         (Path.touch, NOT_OURS),
         (lambda path: path.write_text("# weights\nstem: 1\n"), NOT_OURS),
         (lambda path: path.write_text("12345678{not: a header"), "is not a whole safetensors file"),
@@ -143,8 +144,8 @@ GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
         (bomb, NOT_OURS),
         (bomb_in_archive, NOT_OURS),
         (lambda path: path.write_bytes(pickle.dumps({"model": [1]})), NOT_OURS),
-        (with_header(), f"metadata: found no format, allowed is {FORMAT}"),
-        (with_header(format="pt"), f"metadata: found pt, allowed is {FORMAT}"),
+        (with_header(), f"metadata: expected {FORMAT}, as `cheapmatting train` writes it, got no format"),
+        (with_header(format="pt"), f"metadata: expected {FORMAT}, as `cheapmatting train` writes it, got pt"),
         (with_header(format=FORMAT), "genotype or network is missing or damaged"),
         (with_header(**{**GOOD, "genotype": "{"}), "(metadata)"),
         (with_header(**{**GOOD, "network": "{"}), "genotype or network is missing or damaged"),
@@ -196,7 +197,7 @@ def test_differing_tensors_are_counted_and_named(tmp_path: Path) -> None:
         weights.load(tmp_path / "m.safetensors")
     assert str(error.value).endswith(
         "m.safetensors: 3 tensors differ from those of genotype cheapmatting: head.4.weight: missing; "
-        "extra: left over; head.4.bias: found shape [2], allowed is [1]"
+        "extra: left over; head.4.bias: expected shape [1], got [2]"
     )
 
 
@@ -250,20 +251,20 @@ def test_half_the_size_and_nearly_the_same_answers(tmp_path: Path) -> None:
 
 
 def test_shipped_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = weights_file(DEFAULT)
+    path = find_weights(DEFAULT_WEIGHTS)
     assert path.stat().st_size < 12e6
     with safetensors.safe_open(path, "pt") as file:
         assert file.get_tensor("head.0.weight").dtype == torch.float16
-    network = weights.load(DEFAULT)
-    assert not network.training and network.genotype.name == DEFAULT
+    network = weights.load(DEFAULT_WEIGHTS)
+    assert not network.training and network.genotype.name == DEFAULT_WEIGHTS
     assert network.genotype.cells == PUBLISHED.cells
     pairs = samples(20, size=160, seed=12345)
     assert network_sad(network, pairs, torch.device("cpu")) < 0.6 * mean_sad(half_everywhere, pairs)
     # A file of that name is what a person who has one means.
     monkeypatch.chdir(tmp_path)
-    weights.save(small_network(), DEFAULT)
-    assert weights_file(DEFAULT) == Path(DEFAULT)
-    assert weights.load(DEFAULT).config == small_network().config
+    weights.save(small_network(), DEFAULT_WEIGHTS)
+    assert find_weights(DEFAULT_WEIGHTS) == Path(DEFAULT_WEIGHTS)
+    assert weights.load(DEFAULT_WEIGHTS).config == small_network().config
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
         f"schema: 1\nsteps: 100000\nbatch: 1\nworkers: 1\ndata: {{size: {SIZE}}}\nlosses: {{l1_unknown: 1.0}}\n"
         "log_every: 1\ncheckpoint_every: 100000\n"
     )
-    arguments = [sys.executable, "-m", "cheapmatting.command", "train", str(variant), "--config", str(recipe)]
+    arguments = [sys.executable, "-m", "cheapmatting", "train", str(variant), "--config", str(recipe)]
     arguments += ["--out", str(tmp_path / "run"), "--device", "cpu"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         log = tmp_path / "run" / "log.csv"
