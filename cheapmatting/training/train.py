@@ -64,7 +64,9 @@ class Training:
         self.replica: nn.Module = self.network  # what computes
         if processes.count() > 1:
             processes.share_batch_norm(self.network)
-            self.replica = DistributedDataParallel(self.network)
+            # Without being told so, it waits for the gradients of nodes that nothing reads, which never come.
+            unread = any(cell.unread() for cell in network.genotype.cells.values())
+            self.replica = DistributedDataParallel(self.network, find_unused_parameters=unread)
         self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         recipe = settings.optimizer
         self.optimizer = OPTIMIZERS[recipe.name](self.network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
