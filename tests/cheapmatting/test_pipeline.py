@@ -187,6 +187,11 @@ def test_beginning_twice_and_resuming_nothing(
         ({"report__data__sources": [{"backgrounds": "/nowhere"}]}, "/nowhere"),
         ({"train__losses": {"l2": 1}}, "quickstart: train.losses: found"),
         ({"search__space": "mating"}, "mating"),
+        (
+            {"search__task": "atldas.classification:ImageFolderTask"},
+            "quickstart: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got atldas.",
+        ),
+        ({"search__task": "atldas.cost:cost"}, "got atldas.cost:cost; `atldas search` is for other tasks"),
         ({"search__task_options__network__width": 7}, "quickstart: search: task_options.network.width: found 7"),
         ({"train__optimiser": {}}, "quickstart: train.optimiser: found an unknown key (did you mean optimizer?)"),
     ],
