@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_arrays, sha256_of_file
 from atldas.common.config import read_config
 from atldas.common.errors import UserError, exit_status
 from atldas.common.machine import prepare
@@ -39,7 +39,6 @@ from cheapmatting.data.config import make_source
 from cheapmatting.data.image_folder import image_files
 from cheapmatting.data.sample import Sample
 from cheapmatting.data.sources import Source
-from cheapmatting.evaluation.compose1k import sha256
 from cheapmatting.evaluation.metrics import METRICS, as_levels
 from cheapmatting.images import read_alpha, write_image
 from cheapmatting.inference.foreground import cut_out
@@ -159,26 +158,18 @@ def kept_or_scored(path: Path, method: Method, pairs: Sequence[Pair], what: str)
     return lines
 
 
-def content(arrays: Sequence[Bytes]) -> str:
-    """A short checksum of pictures."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:12]
-
-
 def table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> str:
     """Markdown: means by set and method."""
+    titles = [f"{name} ({metric.unit})" for name, metric in METRICS.items()]
     lines = [
-        "| Trimap | Method | SAD | MSE x 10³ | Grad | Conn | CPU s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| Trimap | Method | {' | '.join(titles)} | CPU s |",
+        f"| --- | --- | {'---: | ' * len(titles)}---: |",
     ]
     for name, methods in results.items():
         for label, scores in methods.items():
             mean = {key: float(np.mean([line[key] for line in scores])) for key in scores[0]}
-            figures = f"{mean['SAD']:.3f} | {1000 * mean['MSE']:.2f} | {mean['Grad']:.3f} | {mean['Conn']:.3f}"
-            lines.append(f"| {name} | {label} | {figures} | {mean['seconds']:.2f} |")
+            figures = [f"{metric.times * mean[key]:.3f}" for key, metric in METRICS.items()]
+            lines.append(f"| {name} | {label} | {' | '.join(figures)} | {mean['seconds']:.2f} |")
     return "\n".join(lines)
 
 
@@ -256,7 +247,7 @@ def crops(trimap: Bytes) -> list[tuple[int, int, int]]:
 
 
 def _closed_form_kept(image: Bytes, trimap: Bytes, cache: Path) -> Bytes:
-    path = cache / f"closed-form-{content([image, trimap])}.png"
+    path = cache / f"closed-form-{sha256_of_arrays(image, trimap)[:12]}.png"
     if not path.exists():
         write_image(path, as_levels(closed_form(image, trimap), "alpha"))
     return read_alpha(path)
@@ -269,7 +260,7 @@ def compare(
     keys = {**{label: f"{label.replace(' ', '-')}-{version('pymatting')}" for label in PEERS}, **keys}
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, pairs in sets.items():
-        of_pairs = content([array for pair in pairs for array in pair])
+        of_pairs = sha256_of_arrays(*(array for pair in pairs for array in pair))[:12]
         results[name] = {
             label: kept_or_scored(cache / f"{keys[label]}-{of_pairs}.csv", method, pairs, f"{label}, {name}")
             for label, method in {**PEERS, **networks}.items()
@@ -307,7 +298,7 @@ def run() -> None:
     networks: dict[str, Method] = {
         label: Matter(path).matte for label, path in zip(labels, options.weights, strict=True)
     }
-    keys = {label: sha256(path)[:12] for label, path in zip(labels, options.weights, strict=True)}
+    keys = {label: sha256_of_file(path)[:12] for label, path in zip(labels, options.weights, strict=True)}
     data = settings.validation.data or settings.data
     source = make_source(data, settings.validation.seed)
     if options.picture:

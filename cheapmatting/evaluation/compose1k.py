@@ -16,7 +16,6 @@ are needed.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_arrays, sha256_of_file
 from atldas.common.errors import UserError, exit_status
 from atldas.common.progress import progress
 
@@ -210,14 +209,14 @@ def _write_group(group: Sequence[Pair], folder: Path) -> list[Written]:
 
 def _write(pixels: Bytes, folder: Path, file: str, foreground: str, background: str) -> Written:
     write_image(folder / file, pixels)
-    return Written(file, sha256(folder / file), _sha256_of(pixels), foreground, background)
+    return Written(file, sha256_of_file(folder / file), sha256_of_arrays(pixels), foreground, background)
 
 
 def _copy(source: Path, folder: Path, file: str, pair: Pair) -> Written:
     with atomic_path(folder / file) as temporary:
         shutil.copyfile(source, temporary)
     pixels = read_first_channel(folder / file)
-    return Written(file, sha256(folder / file), _sha256_of(pixels), pair.name, pair.background.name)
+    return Written(file, sha256_of_file(folder / file), sha256_of_arrays(pixels), pair.name, pair.background.name)
 
 
 def _trimap(pair: Pair) -> Path:
@@ -257,22 +256,9 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def sha256(path: str | Path) -> str:
-    """A file's checksum, in hexadecimal."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sha256_of(pixels: npt.NDArray[np.uint8]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-
-
 def _unchanged(folder: Path, entry: Written) -> bool:
     path = folder / entry.file
-    return path.is_file() and sha256(path) == entry.sha256
+    return path.is_file() and sha256_of_file(path) == entry.sha256
 
 
 def read_manifest(path: str | Path) -> Mapping[str, Written]:

@@ -16,11 +16,11 @@ from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from cheapmatting.arrays import Bytes
 from cheapmatting.evaluation import evaluate as module
-from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, Measured, add_arguments, read_table, run
-from cheapmatting.evaluation.metrics import METRICS
-from cheapmatting.evaluation.pairing import pair_files
+from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, add_arguments, columns, read_table, run
+from cheapmatting.evaluation.metrics import METRICS, Metric
 from cheapmatting.images import read_image, write_image
-from cheapmatting.picture_grid import GAP, LABEL
+from cheapmatting.model import weights
+from cheapmatting.picture_grid import GAP, LABEL, picture_grid
 
 
 def call(*arguments: object) -> int:
@@ -97,6 +97,28 @@ def test_figures_by_hand(folders, capsys):
     assert "MSE     520.000 x 10^-3" in shown
 
 
+def test_a_further_metric_appears_everywhere(folders, capsys, monkeypatch):
+    def furthest(alpha, truth, trimap):
+        return float(np.abs(alpha.astype(int) - truth)[trimap == 128].max())
+
+    labels = []
+
+    def grid(headings, rows):
+        labels.extend(row.label for row in rows)
+        return picture_grid(headings, rows)
+
+    monkeypatch.setitem(METRICS, "Furthest", Metric(furthest, times=0.1, unit="tens of levels"))
+    monkeypatch.setattr(module, "picture_grid", grid)
+    assert folders.measure() == 0
+    rows = rows_of(folders.out)
+    assert list(rows["a"]) == ["name", "SAD", "MSE", "Grad", "Conn", "Furthest", "unknown", "width", "height"]
+    assert [float(rows[name]["Furthest"]) for name in ("a", "b")] == [51, 255]
+    assert yaml.safe_load((folders.out / MEANS).read_text())["Furthest"] == 153
+    assert "Furthest    15.300 tens of levels" in capsys.readouterr().out
+    assert [label.split(", ")[-1] for label in labels] == ["Furthest 255; 2 x 2", "Furthest 51; 3 x 2"]
+    assert [line.figures["Furthest"] for line in read_table(folders.out / TABLE)] == [51, 255]
+
+
 def test_images_in_which_nothing_is_unknown_are_told(folders, capsys):
     write_image(folders.trimaps / "b.png", plane([0, 0], [0, 0]))
     folders.measure()
@@ -137,16 +159,6 @@ def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog)
         "truths without predictions": ["extra"],
         "predictions without a trimap": ["lonely", "without"],
     }
-
-
-def test_names_in_folders_below_and_with_dots(tmp_path):
-    made = Folders(tmp_path)
-    for name in ("x/c.1", "y/c.1"):
-        made.add(name, plane([255]), plane([0]), plane([128]))
-    assert [entry.name for entry in pair_files(made.truths, made.trimaps, made.predictions).entries] == [
-        "x/c.1",
-        "y/c.1",
-    ]
 
 
 def test_two_files_of_one_name_are_refused(folders):
@@ -250,7 +262,7 @@ def test_an_interrupted_run_goes_on(folders, monkeypatch, capsys):
 
 def test_a_foreign_table_is_refused(folders):
     folders.measure()
-    for text in ("name,SAD\na,1\n", ",".join(Measured._fields) + "\na,x,0,0,0,1,1,1\n"):
+    for text in ("name,SAD\na,1\n", ",".join(columns()) + "\na,x,0,0,0,1,1,1\n"):
         (folders.out / TABLE).write_text(text)
         with pytest.raises(UserError, match="is not a table of this program"):
             folders.measure("--resume")
@@ -268,7 +280,7 @@ def photos(tmp_path: Path) -> Folders:
         write_image(made.images / f"p{number}.png", image)
         write_image(made.trimaps / f"p{number}.png", trimap)
         write_image(made.truths / f"p{number}.png", rng.integers(0, 256, size).astype(np.uint8))
-    small_network().save(tmp_path / "w.safetensors")
+    weights.save(small_network(), tmp_path / "w.safetensors")
     return made
 
 
@@ -290,7 +302,7 @@ def test_both_forms_give_the_same(photos, monkeypatch):
     assert (photos.predictions / "p1.png").exists()
     with pytest.raises(UserError, match="views was 1, now 2"):
         call(*network_arguments(photos, "--out", photos.out, "--resume", "--views", "2"))
-    small_network(seed=1).save(photos.root / "w.safetensors")
+    weights.save(small_network(seed=1), photos.root / "w.safetensors")
     with pytest.raises(UserError, match="weights_sha256 was"):
         call(*network_arguments(photos, "--out", photos.out, "--resume"))
 
@@ -320,7 +332,7 @@ def test_misuse(photos, capsys):
     for kind in ("images", "truths", "trimaps"):
         with pytest.raises(UserError, match=f"is the folder of --{kind}, whose files it would overwrite"):
             call(*network_arguments(photos, "--save", getattr(photos, kind) / ".." / kind))
-    with pytest.raises(UserError, match="weights cannot be read"):
+    with pytest.raises(UserError, match="expected a file, a run"):
         call("--weights", photos.root / "none.safetensors", "--images", photos.images, *folders)
 
 

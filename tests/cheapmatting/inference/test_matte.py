@@ -19,6 +19,7 @@ from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.foreground import estimate_foreground
 from cheapmatting.inference.matte import Matter, matte_files, read_pair
+from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
 
 Mirror = Callable[[np.ndarray], np.ndarray]
@@ -163,7 +164,7 @@ def test_files_hold_what_python_gives(matter: Matter, files: tuple[Path, Path], 
 
 def test_weights_from_a_file_are_the_network(files: tuple[Path, Path], tmp_path: Path) -> None:
     network = bright_network(3)
-    network.save(tmp_path / "m.safetensors")
+    weights.save(network, tmp_path / "m.safetensors")
     image, trimap = photograph(50, 61)
     expected = Matter(network, "cpu").matte(image, trimap)
     np.testing.assert_array_equal(Matter(tmp_path / "m.safetensors", "cpu").matte(image, trimap), expected)
