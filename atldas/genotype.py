@@ -128,6 +128,11 @@ class CellGenotype:
             for edge in edges:
                 yield self.inputs + k, edge
 
+    def unread(self) -> list[int]:
+        """The nodes that do not reach the output: what their edges compute is thrown away."""
+        reaching = nx.ancestors(self.graph(), "output")
+        return [node for node in range(self.inputs, self.inputs + len(self.nodes)) if node not in reaching]
+
     def graph(self) -> nx.DiGraph:
         """The cell as a graph: integer nodes with a `kind`, an `output` node, edges with an `operation`."""
         graph = nx.DiGraph()

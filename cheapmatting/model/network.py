@@ -11,11 +11,11 @@ cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' deco
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Gt, MinLen, MultipleOf
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import AfterValidator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,38 +29,58 @@ from atldas.widths import Channels
 from .hints import HINTS, hints
 from .padding import crop, pad
 
-Width = Annotated[int, Ge(1)]
-MidWidth = Annotated[int, MultipleOf(8), Gt(0)]  # residual blocks normalise their middle in 8 groups
-EvenWidth = Annotated[int, MultipleOf(2), Gt(0)]  # a factorized reduce makes two halves
-Window = Annotated[int, Ge(2)]
+GROUPS = 8  # of the GroupNorm layers
+
+
+def _multiple(step: int, largest: int, why: str) -> AfterValidator:
+    def check(number: int) -> int:
+        if number < step or number > largest or number % step:
+            raise ValueError(f"a multiple of {step} from {step} to {largest} ({why})")
+        return number
+
+    return AfterValidator(check)
+
+
+# The upper bounds are far over what is of use: a slip of the finger must not ask for all memory.
+Width = Annotated[int, Ge(1), Le(4096)]
+GroupedWidth = Annotated[int, _multiple(GROUPS, 4096, f"GroupNorm has {GROUPS} groups")]
+EvenWidth = Annotated[int, _multiple(2, 1024, "a factorized reduce makes two halves")]
+Window = Annotated[int, Ge(2), Le(999)]
 
 
 @config
 class NetworkConfig:
     """The network around the cells; the defaults are the published network.
 
+    All numbers of channels are 1..4096 where nothing else is said.
+
     Attributes:
-        width: channels of a node in the first cells (doubled by each reduction cell), and of the 1/4 and 1/8 stems.
-        cells: how many cells.
-        reductions: which two of them, counted from 0, are reduction cells.
-        stem: channels at scale 1/2; `stem_mid`: the middle of the stem's residual blocks.
-        pooling_windows: kernels of the pyramid's average pools, at scale 1/32; each gives `pooling_width` channels.
+        width: channels of a node in the first cells (each reduction cell doubles them), and of the stems at scales 1/4
+            and 1/8: an even number, 2..1024.
+        cells: the number of cells, 3..100.
+        reductions: which two of them, counted from 0, are reduction cells, but not the first.
+        stem: channels at scale 1/2.
+        stem_mid: channels inside the stem's residual blocks, a multiple of 8.
+        pooling_windows: kernels of the pyramid's average pools at scale 1/32, in pixels there: 1 to 16 of them, each
+            2..999.
+        pooling_width: channels of each pool.
         pyramid: channels that the pyramid passes on.
-        decoder: channels at scales 1/16, 1/8, 1/4, 1/2; `decoder_mid`: the middles of their residual blocks.
-        head: channels of the two full-resolution 3x3 convolutions.
-        hints: whether the stem and the head are also told what the known pixels tell of the others (see hints.py).
+        decoder: channels at scales 1/16, 1/8, 1/4, 1/2.
+        decoder_mid: channels inside their residual blocks, multiples of 8.
+        head: channels of the two 3x3 convolutions at full resolution.
+        hints: whether the stem and the head also see what the known pixels tell of the others (see hints.py).
     """
 
     width: EvenWidth = 48
-    cells: Annotated[int, Ge(3)] = 14
+    cells: Annotated[int, Ge(3), Le(100)] = 14
     reductions: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (4, 9)
     stem: Width = 24
-    stem_mid: MidWidth = 32
-    pooling_windows: Annotated[tuple[Window, ...], MinLen(1)] = (5, 13, 19, 25)
+    stem_mid: GroupedWidth = 32
+    pooling_windows: Annotated[tuple[Window, ...], MinLen(1), MaxLen(16)] = (5, 13, 19, 25)
     pooling_width: Width = 128
     pyramid: Width = 256
     decoder: tuple[Width, Width, Width, Width] = (128, 128, 64, 32)
-    decoder_mid: tuple[MidWidth, MidWidth, MidWidth, MidWidth] = (64, 64, 32, 24)
+    decoder_mid: tuple[GroupedWidth, GroupedWidth, GroupedWidth, GroupedWidth] = (64, 64, 32, 24)
     head: tuple[Width, Width] = (24, 16)
     hints: bool = False
 
@@ -96,8 +116,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, mid: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, mid, 1), GroupNorm(8, mid), nn.LeakyReLU(0.1),
-            nn.Conv2d(mid, mid, 3, padding=1), GroupNorm(8, mid), nn.LeakyReLU(0.1),
+            nn.Conv2d(channels, mid, 1), GroupNorm(GROUPS, mid), nn.LeakyReLU(0.1),
+            nn.Conv2d(mid, mid, 3, padding=1), GroupNorm(GROUPS, mid), nn.LeakyReLU(0.1),
             nn.Conv2d(mid, channels, 1),
         )  # fmt: skip
 
@@ -186,35 +206,6 @@ class CheapMatting(nn.Module):
         answer = crop(self.head(torch.cat([_up(y), x], dim=1)), box)
         alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
         return alpha
-
-    def save(self, path: str | Path, half: bool = False, **metadata: str) -> None:
-        """Write a safetensors file that is the whole model: weights (`half`: as float16), genotype, configuration."""
-        from .weights import save_model
-
-        save_model(self, path, half, **metadata)
-
-    @staticmethod
-    def load(path: str | Path) -> CheapMatting:
-        """Read a file that `save` wrote, a published checkpoint, or shipped weights; in eval mode, on the CPU.
-
-        Raises:
-            UserError: no such file, or it holds something else; differing tensors are named.
-        """
-        from .weights import load_model
-
-        return load_model(path)
-
-
-def variant(source: str | Path, **changes: Any) -> CheapMatting:
-    """An untrained network from a genotype file or a shipped name; `changes` override its `network:` section.
-
-    Raises:
-        UserError: no such file, or a fault in it.
-    """
-    genotype = Genotype.load(source)
-    require_cells(genotype, str(source))
-    settings = fill(NetworkConfig, {**genotype.plain_network(), **changes}, str(source), at="network")
-    return CheapMatting(genotype, settings)
 
 
 class _ClampWithGradient(torch.autograd.Function):
