@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import __version__
 from .budget import Budget, make_budget
@@ -29,6 +29,7 @@ from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung, write_candidates
 from .oracles import Measured, recalibrate
+from .probabilities import LEARNT, PROBABILITIES, write_learnt, write_probabilities
 from .pruning import Pruner, write_pruned
 from .space import Space
 from .strategies import STRATEGIES
@@ -38,6 +39,7 @@ from .task import Task
 from .training import Sgd, require_finite
 from .variables import edge_variable
 
+HISTORY = 200  # how often in a search the distribution is written down
 COLLAPSED = 0.5  # an expected share of weight-free operations over which a person is warned
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
@@ -81,6 +83,8 @@ class Search:
         self.pruner = Pruner(experiment.search.pruning, self.distribution) if experiment.search.pruning else None
         self.weight_free = _weight_free(self.space)
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
+        self.history: list[tuple[int, Tensor]] = []  # (step, every variable's probabilities, one after the other)
+        self.history_every = max(1, experiment.search.steps // HISTORY)
         self.step = 0
         self.architecture_steps = 0
         self.warned = False
@@ -125,6 +129,8 @@ class Search:
                 if self.pruner and self.architecture_steps and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
                     write_pruned(folder / "pruned.csv", self.pruned)
+                if self.step % self.history_every == 0:
+                    self.history.append((self.step, self.probabilities()))
                 if self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
@@ -162,6 +168,11 @@ class Search:
         self.architecture_optimizer.step()
         self.architecture_steps += 1
         return value
+
+    @torch.no_grad()
+    def probabilities(self) -> Tensor:
+        """Every variable's probabilities, one after the other."""
+        return torch.cat([c.log_probabilities().exp() for _, c in self.distribution.items()])
 
     @torch.no_grad()
     def figures(self, training_loss: float, held_out_loss: float | None) -> dict[str, float | None]:
@@ -206,6 +217,7 @@ class Search:
             "architecture_optimizer": optimizer.state_dict() if optimizer else {},
             "pruner": self.pruner.state_dict() if self.pruner else {},
             "pruned": self.pruned,
+            "history": self.history,
             "generator": self.generator.get_state(),
             # For operations that draw at random, such as dropout.
             "torch_rng": torch.get_rng_state(),
@@ -217,6 +229,7 @@ class Search:
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
         self.warned = state["warned"]
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
+        self.history = [(step, probabilities) for step, probabilities in state["history"]]
         self.supernet.load_state_dict(state["supernet"])
         self.distribution.load_state_dict(state["distribution"])
         self.strategy.load_state_dict(state["strategy"])
@@ -270,7 +283,7 @@ def search(
     """Run or resume a search in a run folder and write its results there.
 
     The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/ and measured.json while the search runs, and
-    genotype.yaml, candidates.csv, cells.png and curves.png at its end.
+    genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at its end.
 
     Returns:
         What was found, or None if a person interrupted the search.
@@ -291,10 +304,13 @@ def search(
     )  # fmt: skip
     genotype.save(folder / "genotype.yaml")
     write_candidates(folder / "candidates.csv", candidates, running.task.metric)
+    write_probabilities(folder / PROBABILITIES, running.space, running.history)
     if genotype.cells:
         draw_cells(genotype, folder / "cells.png")
     draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
+    if learnt:
+        write_learnt(folder / LEARNT, learnt, running.task.metric)
     return Found(genotype, candidates, learnt, running)
 
 
