@@ -140,7 +140,7 @@ def run_shell(text: str, place: str) -> None:
     for command in commands(text):
         if any(command.startswith(beginning) for beginning in NOT_RUN):
             continue
-        name, *words = shlex.split(command, comments=True)
+        name, *words = shlex.split(command.replace("\\\n", " "), comments=True)
         if name not in MAINS:
             subprocess.run(["bash", "-euc", command], check=True)
             continue
