@@ -86,6 +86,8 @@ def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_o
     """
     if output.resolve() in (image.resolve(), trimap.resolve()):
         raise UserError(f"{output}: would be written over its own input; name another file by -o")
+    if output.is_dir():
+        raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {output / 'cutout.png'}")
     require_writable_suffix(output, alpha=not alpha_only)
     pixels, known = read_pair(image, trimap)
     alpha = matter.matte(pixels, known)

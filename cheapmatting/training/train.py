@@ -29,14 +29,13 @@ from atldas.common.schedule import warm_up_cosine
 from atldas.genotype import Genotype
 
 from ..data.config import make_source
-from ..data.loader import batches
 from ..data.sample import Batch, Sample
-from ..data.sources import Source
 from ..model import weights
 from ..model.lookup import MODEL, find_weights
 from ..model.network import CheapMatting
 from .losses import weighted_losses
-from .recipe import OPTIMIZERS, StageConfig, TrainConfig
+from .recipe import OPTIMIZERS, TrainConfig
+from .stages import Stages
 from .validation import network_sad
 
 DIVERGED = "diverged_batch{}.pt"
@@ -60,6 +59,7 @@ class Training:
 
     def __init__(self, network: CheapMatting, settings: TrainConfig, device: torch.device) -> None:
         self.settings, self.device = settings, device
+        self.stages = Stages(settings)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.replica: nn.Module = self.network  # what computes
         if processes.count() > 1:
@@ -91,20 +91,26 @@ class Training:
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         writes, stop = processes.rank() == 0, False
         held_out = self._held_out() if writes else []
-        pairs = self._pairs()
+        batches = self.stages.from_step(self.step)
         with (
             Interruption() as interruption,
             RunLog(folder, columns, self.step + 1) if writes else nullcontext() as log,  # keeps the rows up to here
             progress(settings.all_steps, "train", "step", initial=self.step, shown=writes) as bar,
         ):
             while self.step < settings.all_steps and not stop:
-                coming = [next(pairs).to(self.device) for _ in range(settings.gradient_accumulation)]
+                coming = [next(batches).to(self.device) for _ in range(settings.gradient_accumulation)]
                 try:
                     figures = self.train_step(*coming)
                 except DivergedError as fault:
                     kept = folder / DIVERGED.format(f"_{processes.rank()}" if processes.rank() else "")
                     save_checkpoint(kept, {str(n): batch._asdict() for n, batch in enumerate(coming)})
-                    raise UserError(f"{fault}. The pairs of this step are in {kept}") from fault
+                    before = (
+                        "the last checkpoint is from before" if (folder / CHECKPOINT).exists() else "no checkpoint yet"
+                    )
+                    raise UserError(
+                        f"{fault}; {before}. Lower optimizer.lr or optimizer.max_grad_norm and begin again. The pairs "
+                        f"of this step are in {kept}"
+                    ) from fault
                 self.step += 1
                 if settings.validation and self._due(settings.validation.every):
                     self.calibrate()
@@ -157,12 +163,12 @@ class Training:
         Neither the raw network's statistics nor their moving average fit them: an error of 0.28 per unknown pixel was
         0.38 with those, early in a training (Izmailov et al., UAI 2018, section 3.3, on averaged weights).
         """
-        number, stage, _ = self._stage()
+        number, _ = self.stages.at(self.step)
         if number not in self._calibrating:  # made once: every validation needs them
-            self._calibrating = {number: list(self._inputs(number, stage, 0, CALIBRATING))}
+            self._calibrating = {number: list(self._inputs(number, 0, CALIBRATING))}
         coming = iter(self._calibrating[number])
         if self.step == self.settings.all_steps:  # the rest is needed once, and not kept
-            coming = itertools.chain(coming, self._inputs(number, stage, CALIBRATING, CALIBRATING_LAST))
+            coming = itertools.chain(coming, self._inputs(number, CALIBRATING, CALIBRATING_LAST))
         with self._autocast():
             update_bn(coming, self.averaged)
 
@@ -200,38 +206,10 @@ class Training:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
 
-    def _pairs(self) -> Iterator[Batch]:
-        """The batches that are still to come, stage by stage."""
-        present, _, done = self._stage()
-        for number, stage in list(enumerate(self.settings.stages))[present:]:
-            times = self.settings.gradient_accumulation
-            coming = self._batches(number, stage, done * times, self.settings.workers)
-            yield from itertools.islice(coming, (stage.steps - done) * times)
-            done = 0
-
-    def _batches(self, number: int, stage: StageConfig, first: int, workers: int = 0) -> Iterator[Batch]:
-        """Those of a stage's batches that are this process's, without the `first` of them."""
-        # Of every round of batches, one for each process, this process takes its own.
-        start = first * processes.count() + processes.rank()
-        return batches(self._source(number, stage), stage.batch, start, workers, processes.count())
-
-    def _inputs(self, number: int, stage: StageConfig, first: int, last: int) -> Iterator[Tensor]:
+    def _inputs(self, number: int, first: int, last: int) -> Iterator[Tensor]:
         """What the network sees of this process's batches `first` to `last` of a stage, the last one left out."""
-        coming = itertools.islice(self._batches(number, stage, first), last - first)
+        coming = itertools.islice(self.stages.batches(number, first), last - first)
         return (batch.to(self.device).inputs for batch in coming)
-
-    def _stage(self) -> tuple[int, StageConfig, int]:
-        """The number of the stage that the next step belongs to, the stage, and how many of its steps are done."""
-        *before, last = self.settings.stages
-        first = 0
-        for number, stage in enumerate(before):
-            if self.step < first + stage.steps:
-                return number, stage, self.step - first
-            first += stage.steps
-        return len(before), last, self.step - first
-
-    def _source(self, number: int, stage: StageConfig) -> Source:
-        return make_source(replace(self.settings.data, size=stage.size), self.settings.seed + number)
 
     def _held_out(self) -> list[Sample]:
         validation = self.settings.validation
@@ -246,10 +224,7 @@ class Training:
         overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1
         for what, value in (("loss", loss), ("gradient", 0.0 if overflow else gradient_norm)):
             if not math.isfinite(value):
-                raise DivergedError(
-                    f"the {what} is {value} at step {self.step}; the last checkpoint is from before. "
-                    "Lower optimizer.lr or optimizer.max_grad_norm and begin again"
-                )
+                raise DivergedError(f"the {what} is {value} at step {self.step}")
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.all_steps
