@@ -27,6 +27,7 @@ from atldas.search import Experiment
 from atldas.space import Space
 from cheapmatting.data.cutouts import read_cutout
 from cheapmatting.drawing.foregrounds import FOREGROUNDS
+from cheapmatting.evaluation.metrics import METRICS
 from cheapmatting.images import read_image, write_image
 from cheapmatting.model.network import NetworkConfig
 from cheapmatting.training.losses import LOSSES
@@ -115,7 +116,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
             write_image(tmp_path / "my" / folder / f"{name}.png", picture)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    dicts: list[dict[str, Any]] = [OPERATIONS, TRAINING_SAMPLERS, FOREGROUNDS, LOSSES]
+    dicts: list[dict[str, Any]] = [OPERATIONS, TRAINING_SAMPLERS, FOREGROUNDS, LOSSES, METRICS]
     before = [dict(entries) for entries in dicts]
     yield tmp_path
     for entries, old in zip(dicts, before, strict=True):

@@ -1,3 +1,5 @@
+"""Image files: what is read and written, and what is refused."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Samples and batches: shapes, values, types."""
+
 import numpy as np
 import pytest
 import torch
