@@ -20,7 +20,8 @@ from toy import image_folder
 
 import atldas.command
 import cheapmatting.command
-from atldas.common.config import fill, load_object, read_yaml
+from atldas.common.config import read_config
+from atldas.genotype import Genotype
 from atldas.operations import OPERATIONS
 from atldas.samplers import TRAINING_SAMPLERS
 from atldas.search import Experiment
@@ -50,7 +51,7 @@ TRAINING = ("steps=1", "batch=2", "data.size=32", "workers=0", "validation={ever
 SHORTENED = {
     "atldas search search.yaml": MATTING_SEARCH,
     "atldas search experiments/searches/matting_search.yaml": MATTING_SEARCH,
-    "atldas search experiments/searches/classification_search.yaml": (
+    "atldas search classes.yaml": (
         *SEARCH, "search.pruning=null", "task_options.batch=4", "task_options.image_size=16",
     ),
     "atldas search my_search.yaml": (*SEARCH, "task_options.batch=4"),
@@ -161,19 +162,20 @@ def run_python(text: str, place: str) -> None:
 
 
 def read_as_configuration(text: str, place: str) -> None:
-    """The block, or what it leaves out of a recipe besides, fits the configuration class that it belongs to."""
-    Path("block.yaml").write_text(text)
-    mapping = read_yaml("block.yaml")
-    if "task" in mapping:
-        experiment = fill(Experiment, mapping, place)
-        task: Any = load_object(experiment.task, place, "task")
-        fill(task.Options, experiment.task_options, place, at="task_options")
-    elif "cells" in mapping:
-        assert Space.load("block.yaml").size() > 1
-    elif "network" in mapping:
-        fill(NetworkConfig, mapping["network"], place)
+    """The block fits the configuration class that its keys belong to; a part of a recipe may be all there is."""
+    keys = re.findall(r"^(\w+):", text, flags=re.MULTILINE)
+    path = Path("block.yaml")
+    path.write_text(text)
+    if "task" in keys:
+        read_config(Experiment, path)
+    elif "cells" in keys:
+        assert Space.load(path).size() > 1
+    elif "network" in keys:
+        path.write_text((ROOT / "atldas/genotypes/cheapmatting.yaml").read_text() + text)
+        NetworkConfig.of(Genotype.load(path), place)
     else:
-        fill(TrainConfig, {"schema": 1, "steps": 1, **mapping}, place)
+        path.write_text(text if "schema" in keys else f"schema: 1\nsteps: 1\n{text}")
+        read_config(TrainConfig, path)
 
 
 def test_every_exception_is_for_a_command_that_is_there() -> None:
