@@ -152,5 +152,5 @@ def read_photograph(alphas: Mapping[Path, Path], trimaps: Mapping[Path, Path] | 
         require_same_size(trimaps[path], trimap, path, image)
         photograph, unknown = (image, alpha, trimap), trimap == UNKNOWN
     if not unknown.any():
-        raise UserError(f"{path}: nothing in it is unknown; an image with an edge or something translucent is needed")
+        raise UserError(f"{path}: expected an edge or something translucent, but nothing in it is unknown")
     return photograph

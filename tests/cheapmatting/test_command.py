@@ -79,7 +79,7 @@ def cut(path: str, keep: int) -> None:
         (None, MATTE.replace("photo", "nobody"), "nobody.png: cannot be read (No such file or directory)"),
         (None, MATTE.replace("trimap", "nothing"), "nothing.png: cannot be read (No such file or directory)"),
         (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"), "folder.png: cannot be read (Is a dir"),
-        (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: is an empty file; an image is needed"),
+        (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: expected an image, got an empty file"),
         (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: is damaged or not an image"),
         (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: is not a trimap: found grey levels"),
         (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "as photo.png has, got 50 x 61"),

@@ -177,7 +177,10 @@ def test_nothing_in_common_is_refused(folders):
 
 def test_empty_and_missing_folders(folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    for name, reason in (("empty", "holds no images"), ("missing", "does not exist")):
+    for name, reason in (
+        ("empty", "holds no images"),
+        ("missing", "expected a folder of images, which"),
+    ):
         for key in ("predictions", "truths", "trimaps"):
             changed = Folders(tmp_path)
             setattr(changed, key, tmp_path / name)
