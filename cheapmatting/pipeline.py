@@ -1,4 +1,4 @@
-"""From search to matte in one go: search cells, build the variant, train it, cut out a photograph, report."""
+"""A whole experiment: search cells, build the variant, train it, cut out a photograph, report."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from .training.validation import half_everywhere, mean_sad, network_sad
 
 @config
 class ReportConfig:
-    """What the trained variant is shown on.
+    """What the trained variant is tested on.
 
     Attributes:
-        photo, trimap: a photograph and its trimap: names of bundled examples, or files.
+        photo, trimap: a photograph and its trimap: files, or names of bundled examples.
         pairs, seed, data: the held-out pairs for the comparison by SAD.
     """
 
@@ -86,8 +86,8 @@ def run(
 ) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
-    None if a person interrupted it; what is done is kept, and resuming goes on from there. `source` names the
-    pipeline's file in errors, `command` stands in the provenance of what is found.
+    None if a person interrupted it: what is done is kept, and `resume` goes on from there. `source` names the
+    pipeline's file in errors; `command` is written into the provenance of the genotype.
 
     Raises:
         UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
@@ -124,7 +124,7 @@ def _require_matting(pipeline: Pipeline, source: str) -> None:
 
 
 def _later_stages_input(pipeline: Pipeline) -> tuple[Bytes, Bytes]:
-    """The photograph and the trimap; read before the first stage, as data folders are, lest a fault cost a search."""
+    """The photograph and the trimap. Read before the first stage, like the data folders: a fault costs no search."""
     for data in (pipeline.train.data, pipeline.report.data):
         make_source(data, seed=0)
     return read_pair(example(pipeline.report.photo), example(pipeline.report.trimap))
@@ -167,17 +167,17 @@ def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[S
 
 
 def example(name: str) -> Path:
-    """The path of a bundled example, or of a person's own file.
+    """The path of a file, or of a bundled example by its name.
 
     Raises:
-        UserError: neither.
+        UserError: there is neither.
     """
     bundled = Path(str(resources.files("cheapmatting") / "examples" / name))
     if not Path(name).exists() and not bundled.exists():
-        raise UserError(f"{name}: no such file, nor a bundled example")
+        raise UserError(f"{name}: expected a file or a bundled example, got neither")
     return Path(name) if Path(name).exists() else bundled
 
 
 def side_by_side(photo: Bytes, trimap: Bytes, cutout: Bytes) -> Bytes:
-    """Photograph, trimap and cut-out on green next to one another, uint8 RGB [H, 3 W, 3]."""
+    """Photograph, trimap and cut-out on green, side by side: uint8 RGB [H, 3 W, 3]."""
     return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green(cutout)])

@@ -21,7 +21,7 @@ from .model.network import CheapMatting, NetworkConfig
 from .training.losses import Losses, weighted_losses
 from .training.validation import network_sad
 
-SEARCHED = Genotype("searched", {})  # what the network is told while its cells are still being searched for
+SEARCHED = Genotype("searched", {})  # stands in for the genotype while the search runs
 
 
 @config
@@ -32,8 +32,8 @@ class MattingOptions:
         network: the network around the cells.
         data: where pairs come from.
         batch: pairs per batch.
-        training_pairs, held_out_pairs: sizes of the two pools; pairs are made when first needed and kept.
-        measured_pairs: how many held-out pairs the metric is taken over.
+        training_pairs, held_out_pairs: sizes of the two pools. A pair is made when it is first used, and kept.
+        measured_pairs: the number of held-out pairs that the metric is the mean over.
         losses: the loss weights, as in `TrainConfig`.
     """
 
@@ -47,7 +47,7 @@ class MattingOptions:
 
 
 class MattingTask:
-    """Fulfils `atldas.task.Task`; the metric is SAD in thousands, the mean over held-out pairs."""
+    """Matting as an `atldas.task.Task`; the metric is SAD in thousands, the mean over held-out pairs."""
 
     Options = MattingOptions
     metric = "SAD"

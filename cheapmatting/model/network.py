@@ -89,7 +89,7 @@ class NetworkConfig:
 
     @staticmethod
     def of(genotype: Genotype, source: str = "") -> NetworkConfig:
-        """The configuration in a genotype's `network:` section; what it does not say is as published.
+        """The configuration in a genotype's `network:` section; what it leaves out is as in the published network.
 
         Raises:
             UserError: unknown key, wrong type or impossible value there.
@@ -100,8 +100,8 @@ class NetworkConfig:
 class GroupNorm(nn.GroupNorm):
     """Group normalisation with exact statistics in every memory order.
 
-    PyTorch's channels-last kernel for the CPU takes the variance as E[x^2] - E[x]^2, summed up in float32: for 2048 x
-    2048 pixels its output is 0.02 off where mean and deviation are alike, and worthless where the mean is far larger.
+    PyTorch's channels-last kernel for the CPU computes the variance as E[x^2] - E[x]^2 in float32. With 2048 x 2048
+    pixels its output is wrong by 0.02 where mean and deviation are alike, and useless where the mean is much larger.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class CheapMatting(nn.Module):
             nn.Conv2d(c.width, c.width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c.width)
         )
         self.cells = nn.ModuleList(_make_cells(c, cells or fixed_cells(genotype)))
-        # What the decoder gets from the last cell before each reduction, and from the last of all.
+        # The cells that the decoder reads: the last one before each reduction, and the last of all.
         self.taps = (c.reductions[0] - 1, c.reductions[1] - 1, c.cells - 1)
         eighth, sixteenth, deepest = (_out_channels(self.cells[tap]) for tap in self.taps)
         self.pyramid = PyramidPooling(deepest, c.pooling_windows, c.pooling_width, c.pyramid)
@@ -185,7 +185,7 @@ class CheapMatting(nn.Module):
         )  # fmt: skip
 
     def forward(self, image_and_trimap: Tensor) -> Tensor:
-        """[N, 6, H, W], any size from 1x1 up, to alpha [N, 1, H, W] in 0..1."""
+        """[N, 6, H, W] of any size -> alpha [N, 1, H, W] in 0..1."""
         x, box = pad(image_and_trimap)  # H and W are multiples of 32 from here on
         if self.config.hints:
             x = torch.cat([x, hints(x)], dim=1)  # [N, 8, H, W]
@@ -209,9 +209,9 @@ class CheapMatting(nn.Module):
 
 
 class _ClampWithGradient(torch.autograd.Function):
-    """clamp(x, 0, 1) that passes the gradient on outside the range too, where plain clamping would stop all learning.
+    """clamp(x, 0, 1) whose gradient is that of the identity: clamp's own is 0 outside the range and stops the learning.
 
-    An answer of 1.3 for a truth of 0.4 then still learns to fall; for a truth of 1 the loss itself gives no gradient.
+    A prediction of 1.3 for a truth of 0.4 is still trained downwards. For a truth of 1 the loss has no gradient there.
     """
 
     @staticmethod
@@ -254,6 +254,6 @@ def require_cells(genotype: Genotype, source: str) -> None:
     """
     for kind in ("normal", "reduce"):
         if kind not in genotype.cells:
-            raise UserError(f"{source}: cells: found {', '.join(genotype.cells)}, CheapMatting needs normal and reduce")
+            raise UserError(f"{source}: cells: expected normal and reduce, got {', '.join(genotype.cells)}")
         if genotype.cells[kind].inputs != 2:
-            raise UserError(f"{source}: cells.{kind}.inputs: found {genotype.cells[kind].inputs}, allowed is 2")
+            raise UserError(f"{source}: cells.{kind}.inputs: expected 2, got {genotype.cells[kind].inputs}")

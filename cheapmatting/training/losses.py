@@ -4,10 +4,9 @@ A loss's further parameters, each a number over 0 with a default, can be set in 
 
     losses: {l1_unknown: 1.0, laplacian: {weight: 0.1, levels: 4}}
 
-`alpha` is the network's answer, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
-batch, so that a loss does not depend on how large the unknown regions happen to be; what `evened` does beyond that is
-within a batch. Under torchrun that number is the mean over the batches of all processes, so that the mean of the losses
-is the loss of all batches as one.
+`alpha` is the network's output, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
+batch, so that a loss does not depend on the size of the unknown regions. Under torchrun that number is the mean over
+all processes: the mean of their losses is then the loss of their batches as one.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ def charbonnier(alpha: Tensor, batch: Batch, epsilon: float = 1e-3) -> Tensor:
 def composition(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error of the image recomposed with `alpha`, over the unknown pixels (Xu et al., CVPR 2017).
 
-    It is compared with the composite of the true alpha, not with the network's input, which a camera may have degraded:
-    the difference of the two composites is (alpha - truth) (F - B). Where the layers are unknown and both are the
-    image, it is 0 and has no gradient.
+    The reference is the composite of the true alpha, not the network's input, which may be degraded: the difference of
+    the two composites is (alpha - truth) (F - B). For a pair whose layers are unknown, F and B are both the image: the
+    loss is then 0 and has no gradient.
     """
     difference = (alpha - batch.alpha) * (batch.foreground - batch.background)  # [N, 3, H, W]
     return (difference.abs().mean(dim=1, keepdim=True) * batch.counted).sum() / _count(batch.counted)
 
 
 def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
-    """L1 between Laplacian pyramids, level s weighted by 2^s (Hou and Liu, ICCV 2019); known pixels are taken as right.
+    """L1 between Laplacian pyramids, level s weighted by 2^s (Hou and Liu, ICCV 2019); known pixels count as correct.
 
     Level s has a 4^s-th of the pixels, and its sum is divided by a 4^s-th of the unknown ones.
     """
@@ -74,7 +73,7 @@ def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
 
 
 def gradient(alpha: Tensor, batch: Batch) -> Tensor:
-    """L1 between the image gradients of alpha and truth over the unknown pixels; known pixels are taken as right."""
+    """L1 between the image gradients of alpha and truth over the unknown pixels; known pixels count as correct."""
     difference = (alpha - batch.alpha) * batch.counted
     dx = difference[:, :, :, 1:] - difference[:, :, :, :-1]
     dy = difference[:, :, 1:] - difference[:, :, :-1]
@@ -97,8 +96,8 @@ def weighted_losses(
     """The weighted sum of losses, and each without its weight; all are taken of the `evened` batch.
 
     Args:
-        alpha: the network's answer, float [N, 1, H, W].
-        batch: the pairs that it is the answer for.
+        alpha: the network's output, float [N, 1, H, W].
+        batch: the pairs that it was computed from.
         losses: as in the configuration, see `Losses`.
         evenness: see `evened`.
     """
@@ -114,8 +113,8 @@ def weighted_losses(
 def evened(batch: Batch, evenness: float) -> Batch:
     """The batch with its unknown pixels weighted: (m / n)^evenness instead of 1 in a pair with n of them, m on average.
 
-    At 0 all unknown pixels count alike, so that a pair whose trimap is a wide band counts ten times one whose trimap
-    follows the outline; at 1 all pairs count alike.
+    At 0 all unknown pixels count alike: a pair with a wide unknown band may count ten times as much as one with a
+    narrow band. At 1 all pairs count alike.
     """
     if evenness == 0:
         return batch
@@ -182,7 +181,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _enlarged(x: Tensor, height: int, width: int) -> Tensor:
-    """The way back from `[:, :, ::2, ::2]`: x's pixels stand where they were taken from, with means between them."""
+    """The inverse of `[:, :, ::2, ::2]`: x's pixels at their old places, with means between them."""
     size = (2 * x.shape[2] - 1, 2 * x.shape[3] - 1)
     between = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
     return F.pad(between, (0, width - size[1], 0, height - size[0]), mode="replicate")

@@ -1,4 +1,4 @@
-"""Training a matting network: one loop, resumable, the same on every device."""
+"""Training of a matting network: one loop for every device, which can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ from .stages import Stages
 from .validation import network_sad
 
 DIVERGED = "diverged_batch{}.pt"
-# Batches from which the averaged weights get BatchNorm's statistics: before a validation, and at the end. Few are
-# noisy: one 16 or another are 1% of SAD apart (80 held-out pairs); 48 come within 0.2% of 200.
+# The number of batches from which the averaged weights get BatchNorm statistics, before a validation and at the end.
+# Few batches give noisy statistics: SAD on 80 held-out pairs varies by 1% between sets of 16; with 48 it is within 0.2%
+# of that with 200.
 CALIBRATING, CALIBRATING_LAST = 16, 64
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -50,30 +51,29 @@ class DivergedError(Exception):
 
 
 class Training:
-    """What a training run holds, and all that its checkpoint keeps.
+    """The state of a training run, which its checkpoint holds.
 
-    Under torchrun every process has one, each on pairs of its own, and all stay alike: DistributedDataParallel averages
-    their gradients, BatchNorm's statistics and the losses' counts of pixels are everybody's. Files are written by
-    process 0 alone.
+    Under torchrun every process has its own pairs and an equal network: DistributedDataParallel averages the gradients,
+    and BatchNorm's statistics and the losses' counts of pixels are those of all processes. Only rank 0 writes files.
     """
 
     def __init__(self, network: CheapMatting, settings: TrainConfig, device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.stages = Stages(settings)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self.replica: nn.Module = self.network  # what computes
+        self.replica: nn.Module = self.network  # what runs forward and backward
         if processes.count() > 1:
             processes.share_batch_norm(self.network)
-            # Without being told so, it waits for the gradients of nodes that nothing reads, which never come.
+            # Otherwise it waits for the gradients of nodes that nothing reads, which never come.
             unread = any(cell.unread() for cell in network.genotype.cells.values())
             self.replica = DistributedDataParallel(self.network, find_unused_parameters=unread)
         self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         recipe = settings.optimizer
         self.optimizer = OPTIMIZERS[recipe.name](self.network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
         self.dtype = _dtype(settings.precision, device)
-        # float16 has no small numbers: the loss is scaled up before its gradients are computed, and they down again.
+        # Small gradients are 0 in float16: the loss is scaled up before the backward pass, the gradients down after.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self._calibrating: dict[int, list[Tensor]] = {}  # by stage, of the present one alone
+        self._calibrating: dict[int, list[Tensor]] = {}  # inputs of the present stage, by its number
         self.step = 0
         self.best: float | None = None  # the lowest SAD so far
 
@@ -85,8 +85,8 @@ class Training:
                 self.load_state_dict(state)
             except (KeyError, RuntimeError, ValueError) as error:
                 raise UserError(
-                    f"{folder / CHECKPOINT}: does not fit this training: it is another program's, or the network has "
-                    "changed since the run was begun; put it back, or begin again with another --out"
+                    f"{folder / CHECKPOINT}: does not fit this training: it is of another program, or the network has "
+                    "changed since the run began; restore it, or begin again with another --out"
                 ) from error
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         writes, stop = processes.rank() == 0, False
@@ -94,7 +94,9 @@ class Training:
         batches = self.stages.from_step(self.step)
         with (
             Interruption() as interruption,
-            RunLog(folder, columns, self.step + 1) if writes else nullcontext() as log,  # keeps the rows up to here
+            RunLog(folder, columns, self.step + 1)
+            if writes
+            else nullcontext() as log,  # keeps the rows of the steps done
             progress(settings.all_steps, "train", "step", initial=self.step, shown=writes) as bar,
         ):
             while self.step < settings.all_steps and not stop:
@@ -132,7 +134,7 @@ class Training:
         """One step on one batch, or on several whose gradients are averaged; returns the figures for the log.
 
         Raises:
-            DivergedError: the loss or the gradient is not finite; nothing was changed.
+            DivergedError: the loss or the gradient is not finite. The weights are then unchanged.
         """
         recipe = self.settings.optimizer
         lr = warm_up_cosine(self.step, self.settings.all_steps, recipe.lr, recipe.lr_end, recipe.warm_up)
@@ -158,22 +160,22 @@ class Training:
         return {"lr": lr, **figures, "gradient_norm": norm}
 
     def calibrate(self) -> None:
-        """Give the averaged weights BatchNorm statistics of their own, from the stage's first batches.
+        """Compute BatchNorm statistics for the averaged weights, from the stage's first batches.
 
-        Neither the raw network's statistics nor their moving average fit them: an error of 0.28 per unknown pixel was
-        0.38 with those, early in a training (Izmailov et al., UAI 2018, section 3.3, on averaged weights).
+        Neither the network's own statistics nor their moving average fit the averaged weights: early in a training the
+        error per unknown pixel was 0.38 with those and 0.28 with these (Izmailov et al., UAI 2018, section 3.3).
         """
         number, _ = self.stages.at(self.step)
-        if number not in self._calibrating:  # made once: every validation needs them
+        if number not in self._calibrating:  # made once, used by every validation
             self._calibrating = {number: list(self._inputs(number, 0, CALIBRATING))}
         coming = iter(self._calibrating[number])
-        if self.step == self.settings.all_steps:  # the rest is needed once, and not kept
+        if self.step == self.settings.all_steps:  # used once, so not kept
             coming = itertools.chain(coming, self._inputs(number, CALIBRATING, CALIBRATING_LAST))
         with self._autocast():
             update_bn(coming, self.averaged)
 
     def validate(self, held_out: list[Sample], folder: Path) -> float:
-        """SAD of the averaged weights on held-out pairs; the best weights so far are kept as best.safetensors."""
+        """SAD of the averaged weights on held-out pairs; the best weights so far become best.safetensors."""
         value = network_sad(self.averaged, held_out, self.device)
         if self.best is None or value < self.best:
             self.best = value
@@ -187,7 +189,7 @@ class Training:
         return network
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on; the data are a function of the step."""
+        """All that the rest of the run depends on; the data are a function of the step."""
         return {
             "step": self.step,
             "best": self.best,
@@ -219,8 +221,8 @@ class Training:
         return [source[index] for index in range(validation.pairs)]
 
     def _require_finite(self, loss: float, gradient_norm: float) -> None:
-        """Before the optimizer's step, so that no weight and no checkpoint is ever spoilt."""
-        # An overflow in float16 is none of that: the scaler skips the step and halves its scale, down to 1.
+        """Called before the optimizer's step, so that weights and checkpoints stay finite."""
+        # An overflow in float16 is no divergence: the scaler skips the step and halves its scale, down to 1.
         overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1
         for what, value in (("loss", loss), ("gradient", 0.0 if overflow else gradient_norm)):
             if not math.isfinite(value):
@@ -233,7 +235,7 @@ class Training:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _gradients_averaged(self, now: bool) -> AbstractContextManager[None]:
-        """Whether the coming backward pass ends with the mean over all processes: once a step is enough."""
+        """The coming backward pass ends with the mean over all processes only if `now`: once a step is enough."""
         if now or not isinstance(self.replica, DistributedDataParallel):
             return nullcontext()
         return self.replica.no_sync()
@@ -297,10 +299,12 @@ def _begin_with(network: CheapMatting, start: str | Path) -> None:
 def _open(
     folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool, start: str | Path | None
 ) -> dict[str, Any] | None:
-    """The run's folder, made or opened by process 0, and its checkpoint, if there is one, for every process."""
+    """The run's folder, made or opened by rank 0, and its checkpoint, if there is one, for every rank."""
     state = None
     if processes.rank() == 0:
-        cells = Genotype(network.genotype.name, network.genotype.cells)  # not its provenance: that changes no weight
+        cells = Genotype(
+            network.genotype.name, network.genotype.cells
+        )  # without its provenance, which changes no weight
         variant = {"genotype": cells.to_json(), "network": plain(network.config)}
         of_all = replace(
             settings,
@@ -309,7 +313,7 @@ def _open(
                 replace(stage, batch=stage.batch * processes.count()) for stage in settings.further_stages
             ),
         )
-        # torchrun starts the same command again after a process has died.
+        # After a process has died, torchrun starts the same command again.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
         state = open_run(folder, {**plain(of_all), "variant": variant, **_recorded(start)}, resume)
     processes.wait_for_all()
@@ -324,7 +328,7 @@ def _recorded(start: str | Path | None) -> dict[str, Any]:
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What convolutions are computed in."""
+    """The type that convolutions are computed in."""
     if precision == "auto":
         return torch.bfloat16 if bfloat16_pays(device) else torch.float32
     return DTYPES[precision]
@@ -332,9 +336,10 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def _a_core_for_each_worker(workers: int) -> Iterator[None]:
-    """Leave the data workers their cores: threads that wait for a busy core slow down everything.
+    """Leave each data worker a core: threads that wait for a busy core slow down all others.
 
-    The quick start's training took 5.4 steps a second on two cores so, 4.3 with two threads beside the worker.
+    The quick start's training runs 5.4 steps a second on two cores with one thread and one worker, and 4.3 with two
+    threads.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes.count_here() - workers)))

@@ -180,7 +180,7 @@ def test_beginning_twice_and_resuming_nothing(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"report__photo": "nobody.jpg"}, "nobody.jpg: no such file, nor a bundled example"),
+        ({"report__photo": "nobody.jpg"}, "nobody.jpg: expected a file or a bundled example, got neither"),
         ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
         ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),

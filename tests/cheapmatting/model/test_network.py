@@ -117,10 +117,10 @@ def test_a_genotype_without_the_cells_is_refused_with_its_file(tmp_path: Path) -
     published = Genotype.load("cheapmatting")
     path = tmp_path / "half.yaml"
     Genotype("half", {"normal": published.cells["normal"]}).save(path)
-    with pytest.raises(UserError, match=r"half\.yaml: cells: found normal, CheapMatting needs normal and reduce"):
+    with pytest.raises(UserError, match=r"half\.yaml: cells: expected normal and reduce, got normal"):
         variant(path)
     Genotype("narrow", {"normal": ONE_INPUT, "reduce": published.cells["reduce"]}).save(path)
-    with pytest.raises(UserError, match=r"half\.yaml: cells\.normal\.inputs: found 1, allowed is 2"):
+    with pytest.raises(UserError, match=r"half\.yaml: cells\.normal\.inputs: expected 2, got 1"):
         variant(path)
 
 
