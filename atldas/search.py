@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import platform
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from . import __version__
 from .budget import Budget, make_budget
 from .cell_picture import draw_cells
-from .common.config import fill, load_object, plain, read_config
+from .common.config import Source, from_dict, load_object, read_config, to_dict
 from .common.curves import draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
@@ -54,12 +55,15 @@ class Search:
         device: where networks run. The distribution stays on the CPU: it is tiny and is drawn from with Python.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, device: torch.device, source: str = "experiment") -> None:
-        self.experiment, self.device = experiment, device
+    def __init__(
+        self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
+    ) -> None:
+        self.device = device
         make_task = _with_options(load_object(experiment.task, source, "task"), source, "task")
         self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
-        options = fill(make_task.Options, experiment.task_options, source, at="task_options")
+        options = from_dict(make_task.Options, experiment.task_options, source, at="task_options")
+        self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
         self.task: Task = make_task(options, experiment.seed, device)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distribution = Distribution(self.space)
@@ -89,12 +93,12 @@ class Search:
         self.architecture_steps = 0
         self.warned = False
 
-    def _make_strategy(self, source: str) -> Strategy:
+    def _make_strategy(self, source: Source | str) -> Strategy:
         name = self.experiment.strategy
         make = _with_options(
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
-        options = fill(make.Options, self.experiment.strategy_options, source, at="strategy_options")
+        options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
             self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
@@ -277,8 +281,8 @@ class Found(NamedTuple):
 
 
 def search(
-    experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False, source: str = "experiment",
-    command: str = "",
+    experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False,
+    source: Source | str = "experiment", command: str = "",
 ) -> Found | None:  # fmt: skip
     """Run or resume a search in a run folder and write its results there.
 
@@ -293,7 +297,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, folder, device, source)
-    state = open_run(folder, plain(experiment), resume)
+    state = open_run(folder, to_dict(running.experiment), resume)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
@@ -334,7 +338,7 @@ def load_search(folder: Path, device: torch.device) -> Search:
     return running
 
 
-def _with_options(made: Any, source: str, at: str) -> Any:
+def _with_options(made: Any, source: Source | str, at: str) -> Any:
     if not hasattr(made, "Options"):
         raise UserError(f"{source}: {at}: expected a class with Options, got {getattr(made, '__name__', made)}")
     return made
@@ -356,7 +360,7 @@ def _uniform_share(weight_free: list[Factor]) -> float:
 def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
     experiment = running.experiment
     return {
-        "space": experiment.space,
+        "space": running.space.name,
         "task": experiment.task,
         "strategy": experiment.strategy,
         "seed": experiment.seed,
