@@ -43,8 +43,8 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 # What a command begins with -> the settings that are appended to it, so that it takes seconds.
-SEARCH = ("search.steps=4", "search.architecture.start=2", "search.training.uniform_steps=1", "evaluation.samples=0",
-          "evaluation.most_probable=2", "evaluation.calibration_batches=1")  # fmt: skip
+SEARCH = ("search.steps=4", "search.architecture.start=2", "strategy_options.children=2", "evaluation.samples=0",
+          "evaluation.most_probable=2", "evaluation.controls=1")  # fmt: skip
 MATTING_SEARCH = (*SEARCH, "task_options.data.size=32", "task_options.training_pairs=8", "task_options.batch=2",
                   "task_options.held_out_pairs=4", "task_options.measured_pairs=2")  # fmt: skip
 TRAINING = ("steps=1", "batch=2", "data.size=32", "workers=0", "validation={every: 1, pairs: 1}", "optimizer.warm_up=1")

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from ..common.config import config
+from ..common.config import config, key_of
 from ..common.schedule import linear
 from ..estimators import Regression, leave_one_out
 from ..evaluate import EvaluationConfig, propose
@@ -39,7 +39,7 @@ class AtldasOptions:
         evaluation: which children are proposed at the end.
     """
 
-    sampler: Literal["uniform", "mixed", "strict_fairness"] = "mixed"
+    sampler: Annotated[str, key_of(TRAINING_SAMPLERS)] = "mixed"
     uniform_steps: Annotated[int, Ge(0)] = 0
     uniform_share: Share = 0.2
     children: Annotated[int, Ge(2)] = 4

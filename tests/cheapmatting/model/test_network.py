@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small import edited, small_network
 
-from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
+from atldas.builder import FixedBuilder
+from atldas.cell import Cell, CellPlace
 from atldas.common.errors import UserError
 from atldas.cost import parameters
 from atldas.genotype import CellGenotype, Edge, Genotype
@@ -125,24 +126,24 @@ def test_a_genotype_without_the_cells_is_refused_with_its_file(tmp_path: Path) -
 
 
 def test_a_factory_of_cells_with_other_inputs_is_refused() -> None:
-    def one_input(place: CellPlace) -> Cell:
-        return Cell(ONE_INPUT, place)
+    class OneInput(FixedBuilder):
+        def cell(self, place: CellPlace) -> Cell:
+            return Cell(ONE_INPUT, place)
 
     with pytest.raises(UserError, match="the normal cell has 1 inputs, the network gives it 2"):
-        CheapMatting(Genotype.load("cheapmatting"), NetworkConfig(), one_input)
+        CheapMatting(Genotype.load("cheapmatting"), NetworkConfig(), OneInput(Genotype.load("cheapmatting")))
 
 
 def test_the_factory_gets_the_published_places() -> None:
     genotype, places = Genotype.load("cheapmatting"), []
-    fixed = fixed_cells(genotype)
 
-    def spy(place: CellPlace) -> Cell:
-        places.append(place)
-        return fixed(place)
+    class Spy(FixedBuilder):
+        def cell(self, place: CellPlace) -> Cell:
+            places.append(place)
+            return super().cell(place)
 
-    factory: CellFactory = spy
     with torch.device("meta"):
-        CheapMatting(genotype, NetworkConfig(), factory)
+        CheapMatting(genotype, NetworkConfig(), Spy(genotype))
     assert places[0] == CellPlace("normal", (48, 48), 48, 1, (2, 1))
     assert places[4] == CellPlace("reduce", (192, 192), 96, 2, (1, 1))
     assert places[5] == CellPlace("normal", (192, 384), 96, 1, (2, 1))
