@@ -85,7 +85,7 @@ def test_the_network_section_builds_the_same_network() -> None:
     ("changes", "message"),
     [
         ({"bach": 2}, "task_options.bach: unknown key (did you mean batch?)"),
-        ({"network": {"width": 7}}, "task_options.network.width: expected a multiple of 2, got 7 (an integer)"),
+        ({"network": {"width": 7}}, "task_options.network.width: expected a multiple of 2 from 2 to 1024"),
         ({"losses": {"l2": 1}}, "task_options.losses: expected one or more of l1_unknown"),
         ({"measured_pairs": 0}, "task_options.measured_pairs: expected 1 or more, got 0"),
     ],

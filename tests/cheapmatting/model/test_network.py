@@ -15,7 +15,8 @@ from atldas.cell import Cell, CellPlace
 from atldas.common.errors import UserError
 from atldas.cost import parameters
 from atldas.genotype import CellGenotype, Edge, Genotype
-from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock
+from cheapmatting.model.blocks import GroupNorm, PyramidPooling, ResidualBlock
+from cheapmatting.model.network import CheapMatting, NetworkConfig
 from cheapmatting.model.variants import variant
 
 ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
@@ -85,6 +86,7 @@ def test_a_variant_is_an_edited_file(tmp_path: Path) -> None:
     with torch.no_grad():
         assert network(torch.rand(1, 6, 128, 96)).shape == (1, 1, 128, 96)
     assert seen == {
+        "hinted": (6, 128, 96),  # as it is: no hints
         "stem_half": (10, 64, 48),
         "stem_quarter": (6, 32, 24),
         "stem_eighth": (6, 16, 12),
