@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import yaml
 from annotated_types import Ge
 
 from atldas.common.atomic import write_text
-from atldas.common.config import assign, config, fill
+from atldas.common.config import Source, assigned, config, from_dict
 from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG
 from atldas.common.shipped import read_named
+from atldas.common.yaml_text import to_yaml
 from atldas.evaluate import Candidate
 from atldas.search import Experiment, search
 
@@ -66,31 +66,31 @@ class Pipeline:
     report: ReportConfig = field(default_factory=ReportConfig)
 
 
-def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
-    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`.
+def load_pipeline(source: str, assignments: list[str]) -> tuple[Pipeline, Source]:
+    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`; and where it comes from.
 
     Raises:
         UserError: no such file or name, or a fault in it.
     """
-    data, _ = read_named(source, resources.files("cheapmatting.experiments"), "a shipped experiment such as quickstart")
-    for assignment in assignments:
-        assign(data, assignment)
-    return fill(Pipeline, data, source)
+    shipped = resources.files("cheapmatting.experiments")
+    data, origin = read_named(source, shipped, "a shipped experiment such as quickstart")
+    data, origin = assigned(data, origin, assignments)
+    return from_dict(Pipeline, data, origin), origin
 
 
 def run(
-    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: str = "experiment", command: str = ""
+    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: Source, command: str = ""
 ) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
-    None if a person interrupted it; what is done is kept, and resuming goes on from there. `source` names the
-    pipeline's file in errors, `command` stands in the provenance of what is found.
+    None if a person interrupted it; what is done is kept, and resuming goes on from there. `source` is where
+    the pipeline comes from, `command` stands in the provenance of what is found.
 
     Raises:
         UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
     """
     photo, trimap = _later_stages_input(pipeline)
-    winner = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
+    winner = search(pipeline.search, folder / "search", device, resume, source.under("search"), command)
     if winner is None:
         return None
     winner.child.save(folder / "variant.yaml")
@@ -148,7 +148,7 @@ def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[S
     lines = ["", *(f"{what:38} {folder / file}" for what, file in files.items()), ""]
     lines.append(f"SAD in thousands, mean of {len(samples)} held-out synthetic pairs of {width}x{width}:")
     lines += [f"  {label:10} {error:.3f}" for label, error in errors.items()]
-    write_text(folder / "summary.yaml", yaml.safe_dump({"SAD": errors, "pairs": len(samples)}))
+    write_text(folder / "summary.yaml", to_yaml({"SAD": errors, "pairs": len(samples)}))
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atldas.common.atomic import atomic_path
-from atldas.common.config import fill, plain
+from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 
@@ -33,7 +33,7 @@ def save_model(network: CheapMatting, path: str | Path, half: bool = False, **me
     header = {
         "format": FORMAT,
         "genotype": network.genotype.to_json(),
-        "network": json.dumps(plain(network.config)),
+        "network": json.dumps(to_dict(network.config)),
         **metadata,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -99,7 +99,7 @@ def _load_own(path: Path) -> CheapMatting:
     except (KeyError, ValueError) as error:
         raise UserError(f"{source}: genotype or network is missing or damaged; get or make the file anew") from error
     require_cells(genotype, source)
-    return _filled(CheapMatting(genotype, fill(NetworkConfig, network, source, at="network")), tensors, path)
+    return _filled(CheapMatting(genotype, from_dict(NetworkConfig, network, source, at="network")), tensors, path)
 
 
 def load_published(path: str | Path) -> CheapMatting:

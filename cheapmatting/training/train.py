@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from atldas.common import processes
-from atldas.common.config import plain
+from atldas.common.config import to_dict
 from atldas.common.curves import draw_curves
 from atldas.common.device import bfloat16_pays
 from atldas.common.errors import UserError
@@ -294,7 +294,7 @@ def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bo
     state = None
     if processes.rank() == 0:
         cells = Genotype(network.genotype.name, network.genotype.cells)  # not its provenance: that changes no weight
-        variant = {"genotype": cells.to_json(), "network": plain(network.config)}
+        variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
         of_all = replace(
             settings,
             batch=settings.batch * processes.count(),
@@ -302,7 +302,7 @@ def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bo
         )
         # torchrun starts the same command again after a process has died.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, {**plain(of_all), "variant": variant}, resume)
+        state = open_run(folder, {**to_dict(of_all), "variant": variant}, resume)
     processes.wait_for_all()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)

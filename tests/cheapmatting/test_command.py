@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from small import NETWORK, SIZE, edited, photograph, small_network
 
+from atldas.common.yaml_text import to_yaml
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
@@ -37,7 +37,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(folder / "trimap.png", trimap)
     small_network().eval().save(folder / "model.safetensors")
     edited(folder, str(NETWORK), "variant")
-    (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
+    (folder / "train.yaml").write_text(to_yaml(TRAINING))
     return folder
 
 
@@ -94,16 +94,16 @@ def cut(path: str, keep: int) -> None:
         (None, "info nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         (None, "info .", "."),
         (None, "info photo.png", "photo.png: is not a text file"),
-        (None, "info train.yaml", "train.yaml: batch: found an unknown key"),
+        (None, "info train.yaml", "train.yaml: batch: unknown key"),
         (None, "info variant.yaml --size 0", "--size: found 0, allowed is a side or WIDTHxHEIGHT"),
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "info variant.yaml",
-         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+         "variant.yaml: network.widht: unknown key (did you mean width?)"),
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "train variant.yaml --config train.yaml",
-         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+         "variant.yaml: network.widht: unknown key (did you mean width?)"),
         (None, "train variant.yaml --config nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         (None, "train nothing --config train.yaml", "nothing: no such file, nor a shipped genotype"),
         (lambda: Path("train.yaml").write_text("schema: 1\nstesp: 3\n"), "train variant.yaml --config train.yaml",
-         "train.yaml: stesp: found an unknown key (did you mean steps?)"),
+         "train.yaml: stesp: unknown key (did you mean steps?)"),
         (lambda: Path("train.yaml").write_text("schema: 1\nsteps: [\n"), "train variant.yaml --config train.yaml",
          "train.yaml: is not valid YAML at line 3"),
         (lambda: Path("train.yaml").write_text(""), "train variant.yaml --config train.yaml", "train.yaml: is empty"),
@@ -118,8 +118,8 @@ def cut(path: str, keep: int) -> None:
          "--from model.safetensors: holds another network than cheapmatting"),
         (None, MATTE + " -o photo.png", "photo.png: would be written over its own input"),
         (None, "run nothing", "nothing: no such file, nor a shipped experiment such as quickstart"),
-        (None, "run train.yaml", "train.yaml: batch: found an unknown key"),
-        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: found an unknown key (did you mean"),
+        (None, "run train.yaml", "train.yaml: batch: unknown key"),
+        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: unknown key (did you mean"),
         (None, "run quickstart --device gpu", "--device: found gpu, allowed are"),
     ],
 )  # fmt: skip

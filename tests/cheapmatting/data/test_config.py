@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pairs import equal, mix_of, synthetic
 
-from atldas.common.config import fill, plain
+from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from cheapmatting.data.augment import PLAIN
 from cheapmatting.data.composed import ComposedSource
@@ -27,7 +27,7 @@ def test_defaults_are_plain_synthetic_pairs():
     assert settings.augment == PLAIN and settings.size == 256 and settings.augment.trimap.radii == (1, 15)
     source = make_source(DataConfig(size=48), 3)
     assert isinstance(source, LayeredSource)
-    assert fill(DataConfig, plain(DataConfig()), "x") == settings
+    assert from_dict(DataConfig, to_dict(DataConfig()), "x") == settings
 
 
 def test_a_mix_draws_by_weight_and_apart_from_what_the_sources_draw():
@@ -72,7 +72,7 @@ def test_backgrounds_are_held_out_by_name_too(mix, tmp_path):
 
 
 def test_kinds_become_their_sources(mix):
-    source = make_source(fill(DataConfig, mix, "x"), 0)
+    source = make_source(from_dict(DataConfig, mix, "x"), 0)
     assert [type(one) for one in source.sources] == [LayeredSource, LayeredSource, ComposedSource, LayeredSource]
     assert source.sources[0].background.photos.cache is source.sources[1].foreground.folder.cache
     samples = [source[i] for i in range(30)]
@@ -82,11 +82,10 @@ def test_kinds_become_their_sources(mix):
 
 
 def test_drawn_kinds_are_as_frequent_as_they_are_named():
-    drawn = make_source(
-        fill(DataConfig, {"size": 48, "sources": [{"kind": "synthetic", "kinds": ["net", "smoke", "net"]}]}, "x"), 0
-    )
+    one = {"kind": "synthetic", "kinds": ["net", "smoke", "net"]}
+    drawn = make_source(from_dict(DataConfig, {"size": 48, "sources": [one]}, "x"), 0)
     assert drawn.foreground.kinds == ("net", "smoke", "net")
-    assert make_source(fill(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
+    assert make_source(from_dict(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_drawn_kinds_are_as_frequent_as_they_are_named():
 )
 def test_faulty_sources_are_named(keys, message):
     with pytest.raises(UserError, match=message):
-        fill(DataConfig, {"sources": [keys]}, "data.yaml")
+        from_dict(DataConfig, {"sources": [keys]}, "data.yaml")
 
 
 def test_a_missing_folder_is_named():
@@ -121,7 +120,7 @@ def test_a_missing_folder_is_named():
 def test_the_whole_mix_on_real_folders():
     folders = {"foregrounds": str(DATA / "foregrounds"), "backgrounds": str(DATA / "backgrounds")}
     sources = [{"kind": "cutouts", **folders}, {"kind": "synthetic", "backgrounds": folders["backgrounds"]}]
-    source = make_source(fill(DataConfig, {"augment": {"real_world": True}, "sources": sources}, "x"), 0)
+    source = make_source(from_dict(DataConfig, {"augment": {"real_world": True}, "sources": sources}, "x"), 0)
     for i in range(12):
         sample = source[i]
         assert sample.image.std() > 0.02 and (sample.trimap == 128).any()

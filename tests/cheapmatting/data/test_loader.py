@@ -6,7 +6,7 @@ import pytest
 import torch
 from pairs import equal, mix_of, synthetic
 
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from cheapmatting.data.config import DataConfig, make_source
 from cheapmatting.data.loader import Pool, batches
 from cheapmatting.data.sample import Batch
@@ -23,9 +23,9 @@ def same(first: Batch, second: Batch) -> bool:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_are_the_same_from_any_number_of_workers(mix, workers):
-    source = make_source(fill(DataConfig, mix, "x"), seed=4)
+    source = make_source(from_dict(DataConfig, mix, "x"), seed=4)
     expected = list(islice(batches(source, 3), 6))
-    fresh = make_source(fill(DataConfig, mix, "x"), seed=4)
+    fresh = make_source(from_dict(DataConfig, mix, "x"), seed=4)
     found = list(islice(batches(fresh, 3, workers=workers), 6))
     assert all(same(*pair) for pair in zip(expected, found, strict=True))
     later = next(batches(fresh, 3, start=4, workers=workers))

@@ -98,7 +98,7 @@ def test_a_variant_is_an_edited_file(tmp_path: Path) -> None:
 def test_changes_override_the_file(tmp_path: Path) -> None:
     path = edited(tmp_path, "{width: 6, stem: 10}")
     assert variant(path, width=4).config == NetworkConfig(width=4, stem=10)
-    with pytest.raises(UserError, match=r"mine\.yaml: network\.cell: found an unknown key"):
+    with pytest.raises(UserError, match=r"mine\.yaml: network\.cell: unknown key"):
         variant(path, cell=4)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import samples
 
-from atldas.common.config import config, fill
+from atldas.common.config import config, from_dict
 from atldas.common.errors import UserError
 from cheapmatting.data.sample import Batch, collate
 from cheapmatting.training.losses import LOSSES, Weights, evened, gradient, laplacian, weighted_losses
@@ -252,6 +252,9 @@ class Recipe:
 )
 def test_wrong_weights(losses: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as error:
-        fill(Recipe, {"losses": losses}, "recipe")
+        from_dict(Recipe, {"losses": losses}, "recipe")
     assert message in str(error.value)
-    assert fill(Recipe, {"losses": {"l1_known": 0, "gradient": 1}}, "r").losses == {"l1_known": 0.0, "gradient": 1.0}
+    assert from_dict(Recipe, {"losses": {"l1_known": 0, "gradient": 1}}, "r").losses == {
+        "l1_known": 0.0,
+        "gradient": 1.0,
+    }
