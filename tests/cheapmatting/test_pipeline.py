@@ -90,7 +90,7 @@ def test_a_whole_run_leaves_what_its_summary_names(finished: tuple[Path, str]) -
         *(path.name for path in named if path.parent == folder), "search", "train", "summary.yaml",
     }  # fmt: skip
     summary = read_yaml(folder / "summary.yaml")
-    assert summary["pairs"] == 3 and list(summary["SAD"]) == ["all 0.5", "trained", "untrained"]
+    assert summary["pairs"] == 3 and list(summary["SAD"]) == ["all 0.5", "untrained", "trained"]
     for label, value in summary["SAD"].items():
         assert value > 0 and f"  {label:10} {value:.3f}" in printed.splitlines()
     assert f"mean of 3 held-out synthetic pairs of {SIZE}x{SIZE}:" in printed
