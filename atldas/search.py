@@ -6,7 +6,7 @@ import logging
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -35,8 +35,8 @@ from .space import Space
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
-from .task import Task
-from .training import Sgd, SgdConfig, require_finite
+from .task import Task, with_options
+from .training import Sgd, SgdConfig, TrainingConfig, require_finite
 from .variables import edge_variable
 
 NonNegative = Annotated[float, Ge(0)]
@@ -95,6 +95,7 @@ class Experiment:
         space: a shipped space's name or a file.
         task: `package.module:Class`, see `atldas.task`; `task_options` are that class's own.
         strategy: one of `strategies.STRATEGIES`, or `package.module:Class`; `strategy_options` are that class's own.
+        training: how `atldas train` trains what was found, from this same file; a search takes no notice.
     """
 
     schema: Literal[2]
@@ -107,6 +108,7 @@ class Experiment:
     seed: Annotated[int, Ge(0)] = 0
     search: SearchConfig
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    training: TrainingConfig | None = None
 
 
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
@@ -124,7 +126,7 @@ class Search:
 
     def __init__(self, experiment: Experiment, folder: Path, device: torch.device, source: str = "experiment") -> None:
         self.experiment, self.device = experiment, device
-        make_task = _with_options(load_object(experiment.task, source, "task"), source, "task")
+        make_task = with_options(load_object(experiment.task, source, "task"), source, "task")
         self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
         options = fill(make_task.Options, experiment.task_options, source, at="task_options")
@@ -154,7 +156,7 @@ class Search:
 
     def _make_strategy(self, source: str) -> Strategy:
         name = self.experiment.strategy
-        make = _with_options(
+        make = with_options(
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = fill(make.Options, self.experiment.strategy_options, source, at="strategy_options")
@@ -346,7 +348,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, folder, device, source)
-    state = open_run(folder, plain(experiment), resume)
+    state = open_run(folder, plain(replace(experiment, training=None)), resume)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
@@ -362,12 +364,6 @@ def search(
     draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
     return Found(genotype, candidates, learnt, running)
-
-
-def _with_options(made: Any, source: str, at: str) -> Any:
-    if not hasattr(made, "Options"):
-        raise UserError(f"{source}: {at}: expected a class with Options, got {getattr(made, '__name__', made)}")
-    return made
 
 
 def _weight_free(space: Space) -> list[Factor]:
