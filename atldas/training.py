@@ -155,7 +155,7 @@ class Training:
         self.task: Task = made(fill(made.Options, given, source, at="task_options"), experiment.seed, device)
         torch.manual_seed(experiment.seed)
         network = self.task.build(FixedBuilder(genotype))
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device, memory_format=torch.channels_last)
         if processes.count() > 1:
             processes.share_batch_norm(self.network)
         self.cells = [module for module in self.network.modules() if isinstance(module, Cell)]
