@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .cell import Cell, CellPlace
 from .common.errors import UserError
 from .genotype import Genotype
-from .space import Space, require_module_name
+from .space import Space
 from .widths import Channels, Selection, Sliced, Width
 
 Named = str | int | bool  # an option of a named choice
@@ -43,6 +43,10 @@ class Builder(Protocol):
 
     def width(self, name: str, default: int | None = None) -> Channels:
         """The channel count of a named choice, to be given to `sized`, `cell`, or arithmetic."""
+        ...
+
+    def flag(self, name: str, default: bool | None = None) -> Channels:
+        """1 or 0 for a named choice between true and false, for channels that are there or not."""
         ...
 
     def sized(self, factory: Callable[..., nn.Module], *channels: Channels) -> nn.Module:
@@ -72,6 +76,12 @@ class FixedBuilder:
         if type(chosen) is not int or chosen < 1:
             raise UserError(f"genotype {self.genotype.name}: choices.{name}: expected a channel count, got {chosen!r}")
         return chosen
+
+    def flag(self, name: str, default: bool | None = None) -> int:
+        chosen = self._chosen(name, default)
+        if type(chosen) is not bool:
+            raise UserError(f"genotype {self.genotype.name}: choices.{name}: expected true or false, got {chosen!r}")
+        return int(chosen)
 
     def sized(self, factory: Callable[..., nn.Module], *channels: Channels) -> nn.Module:
         return factory(*channels)
@@ -107,8 +117,8 @@ class Choice(nn.Module):
 
 
 def option_key(option: Named) -> str:
-    """An option as the name of a submodule."""
-    return str(option).lower() if isinstance(option, bool) else str(option)
+    """An option as the name of a submodule, unlike any of `nn.Module`'s own methods, such as `half`."""
+    return f"option_{option}"
 
 
 class SupernetBuilder:
@@ -142,28 +152,30 @@ class SupernetBuilder:
             return _offered(options, self._default(name, default), name)()
         self._asked.add(name)
         wanted = {option: _offered(options, option, name) for option in self.space.choices[name]}
-        for option in wanted:
-            require_module_name(option_key(option), f"space {self.space.name}: choices.{name}")
         made = Choice(name, {option: make() for option, make in wanted.items()}, self.selection)
         self.places.setdefault(name, []).append(made)
         return made
 
     def width(self, name: str, default: int | None = None) -> Channels:
+        return self._number(name, default, int, "channel counts")
+
+    def flag(self, name: str, default: bool | None = None) -> Channels:
+        return self._number(name, default, bool, "true and false")
+
+    def _number(self, name: str, default: int | None, kind: type, words: str) -> Channels:
         if name not in self.space.choices:
-            chosen = self._default(name, default)
-            assert type(chosen) is int
-            return chosen
+            return int(self._default(name, default))
         self._asked.add(name)
         for option in self.space.choices[name]:
-            if type(option) is not int or option < 1:
-                raise UserError(f"space {self.space.name}: choices.{name}: expected channel counts, got {option!r}")
+            if type(option) is not kind or (kind is int and int(option) < 1):
+                raise UserError(f"space {self.space.name}: choices.{name}: expected {words}, got {option!r}")
         return Width(((name, 1),))
 
     def sized(self, factory: Callable[..., nn.Module], *channels: Channels) -> nn.Module:
         if all(isinstance(c, int) for c in channels):
             return factory(*channels)
         widths: dict[str, tuple[int, ...]] = {
-            name: tuple(option for option in options if type(option) is int)
+            name: tuple(int(option) for option in options if isinstance(option, int))
             for name, options in self.space.choices.items()
         }
         return Sliced(factory, channels, widths, self.selection)

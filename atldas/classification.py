@@ -8,9 +8,9 @@ The folder holds one folder per class, with images of any size in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,8 @@ from .builder import Builder
 from .cell import CellPlace
 from .common.config import config
 from .common.errors import UserError
+from .genotype import Genotype
+from .nasbench201 import Nasbench201Network, canonical
 from .widths import Channels
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -94,7 +96,10 @@ class ImageFolderOptions:
     Attributes:
         folder: one folder of images per class.
         image_size: every image is resized to this many pixels a side.
-        channels, depth, inputs, reduce_kind: of the network, see `ImageClassifier`.
+        skeleton: the network around the cells: `darts` (`ImageClassifier`) or `nasbench201`.
+        channels: of a node in the first cells.
+        depth: how many cells; with `nasbench201`, how many in each of the three stages.
+        inputs, reduce_kind: of the skeleton `darts`.
         batch: images per batch.
         held_out_share: the share of the images that moves the logits; 0 where nothing is searched.
         measured_share: the share by which the final choice is made; all other images train weights.
@@ -106,8 +111,9 @@ class ImageFolderOptions:
 
     folder: str
     image_size: Annotated[int, Ge(8)] = 32
+    skeleton: Literal["darts", "nasbench201"] = "darts"
     channels: Annotated[int, Ge(2)] = 16
-    depth: Annotated[int, Ge(3)] = 8
+    depth: Annotated[int, Ge(1)] = 8
     inputs: Annotated[int, Ge(1), Le(2)] = 2
     reduce_kind: str = "reduce"
     batch: Annotated[int, Ge(2)] = 64
@@ -160,11 +166,19 @@ class ImageFolderTask:
         self._test = np.arange(before, len(self._paths))
 
     def build(self, builder: Builder) -> nn.Module:
-        return ImageClassifier(builder, **self.network_section())
+        options, classes = self.options, len(self.classes)
+        if options.skeleton == "nasbench201":
+            return Nasbench201Network(builder, options.channels, options.depth, classes)
+        return ImageClassifier(builder, options.channels, options.depth, classes, options.inputs, options.reduce_kind)
+
+    def identity(self, child: Genotype) -> Hashable:
+        """Equal for children that compute the same function: those of NAS-Bench-201 know their twins."""
+        return canonical(child.cells["normal"]) if self.options.skeleton == "nasbench201" else child
 
     def network_section(self) -> dict[str, Any]:
         options = self.options
         return {
+            "skeleton": options.skeleton,
             "channels": options.channels,
             "depth": options.depth,
             "classes": len(self.classes),

@@ -82,8 +82,8 @@ def _train(options: argparse.Namespace, command: str) -> int:
     from .common import processes
     from .common.config import read_config, read_yaml
     from .common.device import choose
+    from .experiment import Experiment
     from .genotype import Genotype
-    from .search import Experiment
     from .training import TrainingExperiment, train
 
     if "search" in read_yaml(options.experiment):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from .builder import Choice, option_key
 from .cell import Cell
@@ -51,6 +52,19 @@ class CostTables:
         return distribution.expected(list(self.factors)) + self.constant
 
 
+class _MacMeter(TorchDispatchMode):
+    """Counts multiply-adds by PyTorch's own formulas; unlike FlopCounterMode it follows no modules, and is fast."""
+
+    macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.macs += count(*args, **(kwargs or {}), out_val=output) // 2
+        return output
+
+
 class _Tables:
     """Factors while they are filled; parts with the same variables share one table."""
 
@@ -69,24 +83,44 @@ class _Tables:
 def mac_tables(supernet: Supernet, input_shape: Sequence[int]) -> CostTables:
     """Multiply-adds for one input of `input_shape` ([1, C, H, W]).
 
-    Operations in cells are counted one by one. Everything else is counted in forward passes on the meta device, as
-    many as it takes to see every combination of options that some part depends on. Selects the first child.
+    Operations in cells are counted one by one, everything else in forward passes on the meta device.
     """
     supernet.select(supernet.space.genotype({v.name: 0 for v in supernet.space.variables}))
     meta = copy.deepcopy(supernet).to("meta").eval()
+
+    def totals(calls: list[tuple[Cell, int, int]]) -> dict[Scope, float]:
+        with _MacMeter() as meter, torch.no_grad():
+            inputs = torch.empty(tuple(input_shape), device="meta")
+            return totals_by_scope(meta, inputs, lambda: meter.macs, calls)
+
+    return measured_tables(meta, totals, lambda name, c, stride, h, w: operation_cost(name, c, stride, h, w).macs)
+
+
+def measured_tables(
+    supernet: Supernet,
+    totals: Callable[[list[tuple[Cell, int, int]]], dict[Scope, float]],
+    operation: Callable[[str, int, int, int, int], float],
+) -> CostTables:
+    """The tables of a cost that is measured in forward passes, over as few children as show every combination.
+
+    Args:
+        supernet: in eval mode; children are selected one after the other.
+        totals: runs the selected child, notes its cells' calls (cell, height, width), gives each scope's cost.
+        operation: (name, channels, stride, height, width) -> the cost of an operation in a cell.
+    """
     tables = _Tables(supernet.space)
     constant = 0.0
     filled: set[tuple[Scope, tuple[int, ...]]] = set()
-    for number, child in enumerate(_covering_children(meta)):
-        meta.select(child)
+    for number, child in enumerate(_covering_children(supernet)):
+        supernet.select(child)
         calls: list[tuple[Cell, int, int]] = []
         choices = supernet.space.choices_of(child)
-        counts = _count(meta, input_shape, calls)
+        costs = totals(calls)
         if number == 0:
-            constant = counts.pop((), 0)
+            constant = costs.pop((), 0.0)
             for cell, height, width in calls:
-                _add_operations(tables, cell, height, width)
-        for scope, value in counts.items():
+                _add_operations(tables, cell, height, width, operation)
+        for scope, value in costs.items():
             index = tuple(choices[name] for name in scope)
             if scope and (scope, index) not in filled:
                 filled.add((scope, index))
@@ -106,19 +140,21 @@ def parameter_tables(supernet: Supernet) -> CostTables:
     return tables.done(constant)
 
 
-def _add_operations(tables: _Tables, cell: Cell, height: int, width: int) -> None:
+def _add_operations(
+    tables: _Tables, cell: Cell, height: int, width: int, operation: Callable[[str, int, int, int, int], float]
+) -> None:
     """Every operation of a cell whose adapted inputs are height x width, at every width of its channels."""
     place, cell_space = cell.place, tables.space.cells[cell.place.kind]
     names = tuple(name for name, _ in place.channels.terms) if isinstance(place.channels, Width) else ()
     options = [tables.space.choices[name] for name in names]
-    for (node, i), (column, operation) in itertools.product(cell_space.edges, enumerate(cell_space.operations)):
+    for (node, i), (column, name) in itertools.product(cell_space.edges, enumerate(cell_space.operations)):
         from_input = i < cell_space.inputs  # behind the inputs everything has the reduced size and stride 1
         stride = place.stride if from_input else 1
         h, w = (height, width) if from_input else (-(-height // place.stride), -(-width // place.stride))
         for index in itertools.product(*(range(len(o)) for o in options)):
-            widths = {name: int(o[k]) for name, o, k in zip(names, options, index, strict=True)}
-            cost = operation_cost(operation, value_of(place.channels, widths), stride, h, w)
-            tables.add((edge_variable(place.kind, node, i), *names), (column, *index), cost.macs)
+            widths = {width_name: int(o[k]) for width_name, o, k in zip(names, options, index, strict=True)}
+            cost = operation(name, value_of(place.channels, widths), stride, h, w)
+            tables.add((edge_variable(place.kind, node, i), *names), (column, *index), cost)
 
 
 def _scoped_parts(module: nn.Module, scope: Scope = ()) -> Iterator[tuple[nn.Module, Scope]]:
@@ -163,25 +199,26 @@ def _covering_children(supernet: Supernet) -> Iterator[Genotype]:
         yield space.genotype(complete)
 
 
-def _count(meta: Supernet, input_shape: Sequence[int], calls: list[tuple[Cell, int, int]]) -> dict[Scope, float]:
-    """MACs of one forward pass by the scope of the innermost part; cells' own operations are left out."""
-    counts: dict[Scope, float] = {}
+def totals_by_scope(
+    supernet: Supernet, inputs: Tensor, read: Callable[[], float], calls: list[tuple[Cell, int, int]]
+) -> dict[Scope, float]:
+    """What one forward pass adds to a meter, by the scope of the innermost part; cells' operations are left out."""
+    found: dict[Scope, float] = {}
     stack: list[Scope | None] = [()]
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        seen = 0
+    seen = read()
 
-        def settle() -> None:
-            nonlocal seen
-            total = counter.get_total_flops()
-            scope = stack[-1]
-            if scope is not None:
-                counts[scope] = counts.get(scope, 0) + (total - seen) // 2
-            seen = total
+    def settle() -> None:
+        nonlocal seen
+        total = read()
+        scope = stack[-1]
+        if scope is not None:
+            found[scope] = found.get(scope, 0.0) + total - seen
+        seen = total
 
-        with _scoped(meta, stack, settle, calls):
-            meta(torch.empty(tuple(input_shape), device="meta"))
-        settle()
-    return counts
+    with _scoped(supernet, stack, settle, calls):
+        supernet(inputs)
+    settle()
+    return found
 
 
 @contextmanager

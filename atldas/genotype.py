@@ -26,6 +26,7 @@ from .common.shipped import names_in, read_named
 from .operations import OPERATIONS
 
 SHIPPED = resources.files("atldas") / "genotypes"
+REPEATABLE = ("none", "avg_pool_3x3", "max_pool_3x3")  # without weights: NASNet has the same pool twice on one edge
 
 
 class FrozenMapping(Mapping[str, Any]):
@@ -80,7 +81,7 @@ class CellGenotype:
         concat: the nodes that the output concatenates, by number.
 
     Raises:
-        UserError: an unknown operation, an input that is not an earlier node or is read twice, a bad `concat`.
+        UserError: an unknown operation, an input that is not an earlier node, the same edge twice, a bad `concat`.
     """
 
     inputs: int
@@ -97,10 +98,10 @@ class CellGenotype:
         for k, edges in enumerate(self.nodes):
             if not edges:
                 raise UserError(f"nodes[{k}]: found no edge, allowed is one or more")
-            read: set[int] = set()
+            read: set[Edge] = set()
             for e, edge in enumerate(edges):
                 self._check_edge(edge, k, e, read)
-                read.add(edge.input)
+                read.add(edge)
         last = self.inputs + len(self.nodes) - 1
         for index, node in enumerate(self.concat):
             if not self.inputs <= node <= last or node in self.concat[:index]:
@@ -108,7 +109,7 @@ class CellGenotype:
         if not self.concat:
             raise UserError(f"concat: found no node, allowed are one or more of {self.inputs}..{last}")
 
-    def _check_edge(self, edge: Edge, k: int, e: int, read: set[int]) -> None:
+    def _check_edge(self, edge: Edge, k: int, e: int, read: set[Edge]) -> None:
         if edge.operation not in OPERATIONS:
             raise UserError(
                 f"nodes[{k}][{e}][0]: found the unknown operation {shown(edge.operation)}"
@@ -119,14 +120,21 @@ class CellGenotype:
                 f"nodes[{k}][{e}][1]: found input {edge.input}, allowed are the nodes before "
                 f"node {self.inputs + k}: 0..{self.inputs + k - 1}"
             )
-        if edge.input in read:
-            raise UserError(f"nodes[{k}][{e}][1]: found input {edge.input} a second time, allowed is once per node")
+        if edge in read and edge.operation not in REPEATABLE:
+            raise UserError(
+                f"nodes[{k}][{e}]: found {edge.operation} on input {edge.input} a second time, allowed is once per node"
+            )
 
     def edges(self) -> Iterator[tuple[int, Edge]]:
         """(node number, edge) for every edge, in order."""
         for k, edges in enumerate(self.nodes):
             for edge in edges:
                 yield self.inputs + k, edge
+
+    def unread(self) -> list[int]:
+        """The nodes that do not reach the output: what their edges compute is thrown away."""
+        reaching = nx.ancestors(self.graph(), "output")
+        return [node for node in range(self.inputs, self.inputs + len(self.nodes)) if node not in reaching]
 
     def graph(self) -> nx.DiGraph:
         """The cell as a graph: integer nodes with a `kind`, an `output` node, edges with an `operation`."""

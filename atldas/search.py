@@ -6,111 +6,40 @@ import logging
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from annotated_types import Ge, Gt, Lt, MinLen
-from pydantic import AfterValidator
 from torch import nn
 
 from . import __version__
+from .budget import Budget, make_budget
 from .cell_picture import draw_cells
-from .common.config import config, fill, load_object, plain, suggestion
+from .common.config import fill, load_object, plain, read_config
 from .common.curves import draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
 from .cost import operation_cost
-from .cost_tables import mac_tables
+from .cost_tables import mac_tables, parameter_tables
 from .distribution import Distribution, Factor
-from .evaluate import EvaluationConfig, choose, learnt
+from .evaluate import choose, learnt
+from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung, write_candidates
 from .oracles import Measured, recalibrate
-from .pruning import Pruner, PruningConfig, write_pruned
+from .pruning import Pruner, write_pruned
 from .space import Space
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
 from .task import Task, with_options
-from .training import Sgd, SgdConfig, TrainingConfig, require_finite
+from .training import Sgd, require_finite
 from .variables import edge_variable
 
-NonNegative = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
-Decay = Annotated[float, Ge(0), Lt(1)]
 COLLAPSED = 0.5  # an expected share of weight-free operations over which a person is warned
-
-
-def _strategy(name: str) -> str:
-    if ":" not in name and name not in STRATEGIES:
-        raise ValueError(f"one of {', '.join(STRATEGIES)}, or package.module:Class{suggestion(name, list(STRATEGIES))}")
-    return name
-
-
-@config
-class ArchitectureConfig:
-    """When the strategy learns, and Adam on what it learns.
-
-    Attributes:
-        start: the first step that moves the logits; until then the weights are too young to judge by.
-        every: one architecture step follows every so many weight steps.
-    """
-
-    start: Annotated[int, Ge(0)] = 0
-    every: Annotated[int, Ge(1)] = 1
-    lr: Positive = 0.01
-    betas: tuple[Decay, Decay] = (0.5, 0.999)
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: Positive = 5.0
-
-
-@config
-class SearchConfig:
-    """The loop. Without steps there are no inherited weights: children are measured by other oracles."""
-
-    steps: Annotated[int, Ge(0)]
-    weights: SgdConfig = field(default_factory=SgdConfig)
-    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    pruning: PruningConfig | None = None
-    log_every: Annotated[int, Ge(1)] = 10
-    checkpoint_every: Annotated[int, Ge(1)] = 200
-
-    def __post_init__(self) -> None:
-        if self.steps and self.architecture.start >= self.steps:
-            raise ValueError(
-                f"architecture.start under steps ({self.steps}), or nothing is learned, not {self.architecture.start}"
-            )
-
-
-@config
-class Experiment:
-    """A whole search, as `atldas search` reads it from YAML.
-
-    Attributes:
-        name: the name of the genotype that will be found.
-        space: a shipped space's name or a file.
-        task: `package.module:Class`, see `atldas.task`; `task_options` are that class's own.
-        strategy: one of `strategies.STRATEGIES`, or `package.module:Class`; `strategy_options` are that class's own.
-        training: how `atldas train` trains what was found, from this same file; a search takes no notice.
-    """
-
-    schema: Literal[2]
-    name: Annotated[str, MinLen(1)]
-    space: str
-    task: str
-    task_options: dict[str, Any] = field(default_factory=dict)
-    strategy: Annotated[str, AfterValidator(_strategy)] = "atldas"
-    strategy_options: dict[str, Any] = field(default_factory=dict)
-    seed: Annotated[int, Ge(0)] = 0
-    search: SearchConfig
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    training: TrainingConfig | None = None
-
-
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
 
@@ -135,6 +64,9 @@ class Search:
         self.distribution = Distribution(self.space)
         self.generator = torch.Generator().manual_seed(experiment.seed)
         self.macs = mac_tables(self.supernet, self.task.input_shape)
+        self.budget: Budget | None = None
+        if experiment.budget:
+            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
         self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps)
         self.archive = Archive(folder / "measured.json")
         given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
@@ -160,11 +92,12 @@ class Search:
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = fill(make.Options, self.experiment.strategy_options, source, at="strategy_options")
-        context = Context(
+        self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
             self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
+            self.budget,
         )  # fmt: skip
-        made: Strategy = make(options, context)
+        made: Strategy = make(options, self.context)
         return made
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
@@ -364,6 +297,26 @@ def search(
     draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
     return Found(genotype, candidates, learnt, running)
+
+
+def load_search(folder: Path, device: torch.device) -> Search:
+    """A finished search, from its run folder.
+
+    Raises:
+        UserError: no run is there, or it is not finished.
+    """
+    experiment = read_config(Experiment, folder / CONFIG)
+    running = Search(experiment, folder, device, str(folder / CONFIG))
+    if experiment.search.steps:
+        if not (folder / CHECKPOINT).exists():
+            raise UserError(f"{folder}: expected a finished search, got no {CHECKPOINT}; finish it with --resume")
+        running.load_state_dict(load_checkpoint(folder / CHECKPOINT))
+    if running.step < experiment.search.steps:
+        raise UserError(
+            f"{folder}: expected a finished search, got one at step {running.step} of {experiment.search.steps}; "
+            "finish it with --resume"
+        )
+    return running
 
 
 def _weight_free(space: Space) -> list[Factor]:

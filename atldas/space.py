@@ -140,7 +140,7 @@ class Space:
         if not file.cells and not file.choices:
             raise UserError(f"{source}: expected cells or choices, got neither")
         for name in file.cells:
-            require_module_name(name, f"{source}: cells")
+            _require_module_name(name, f"{source}: cells")
         for name, options in file.choices.items():
             _check_choice(name, options, f"{source}: choices.{name}", file.cells)
         cells = {name: _cell(cell, f"{source}: cells.{name}") for name, cell in file.cells.items()}
@@ -263,7 +263,7 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
             )
         if operation in file.operations[:index]:
             raise UserError(f"{where}.operations[{index}]: found {operation} a second time, allowed is once")
-        require_module_name(operation, f"{where}.operations[{index}]")
+        _require_module_name(operation, f"{where}.operations[{index}]")
     k = None if file.inputs_per_node == "all" else file.inputs_per_node
     if k is not None and k > file.inputs:
         raise UserError(
@@ -282,6 +282,8 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
 def _check_choice(name: str, options: tuple[str | int | bool, ...], where: str, cells: Container[str]) -> None:
     if name.partition(".")[0] in cells:
         raise UserError(f"{where}: expected a name that no cell has, got {shown(name)}")
+    if any("." in option for option in options if isinstance(option, str)):
+        raise UserError(f"{where}: expected names without dots, got {shown(list(options))}")
     if len({type(option) for option in options}) > 1:
         raise UserError(
             f"{where}: expected options of one kind (names, numbers, or true and false), got {shown(list(options))}"
@@ -290,7 +292,7 @@ def _check_choice(name: str, options: tuple[str | int | bool, ...], where: str, 
         raise UserError(f"{where}: expected every option once, got {shown(list(options))}")
 
 
-def require_module_name(name: str, where: str) -> None:
+def _require_module_name(name: str, where: str) -> None:
     """Cells and operations are kept in `nn.ModuleDict`s, which take no dots and no names of their own methods."""
     if not name or "." in name or hasattr(nn.ModuleDict(), name):
         raise UserError(f"{where}: found the name {shown(name)}, which PyTorch's modules do not take; choose another")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from .budget import Budget
 from .cost_tables import CostTables
 from .distribution import Distribution
 from .genotype import Genotype
@@ -27,6 +28,7 @@ class Context:
         generator: all random choices are drawn from it; it is part of the checkpoint.
         macs: multiply-adds of any child.
         judge: (child) -> the task's metric by the first rung's oracle, kept in the run's archive.
+        budget: what no drawn or proposed child is over, if the search has one.
     """
 
     space: Space
@@ -38,18 +40,28 @@ class Context:
     steps: int
     device: torch.device
     judge: Callable[[Genotype], float]
+    budget: Budget | None = None
 
     def sample(self, uniform: bool = False) -> Genotype:
-        """A child drawn from the distribution, or uniformly."""
-        return self.distribution.sample(self.generator, uniform)
+        """A child drawn from the distribution, or uniformly; within the budget."""
+        return self.samples(1, uniform)[0]
+
+    def samples(self, count: int, uniform: bool = False) -> list[Genotype]:
+        """Children drawn independently, within the budget."""
+        if self.budget:
+            return self.budget.sample(self.distribution, self.generator, uniform, count)
+        return [self.distribution.sample(self.generator, uniform) for _ in range(count)]
 
     def most_probable(self, n: int) -> list[Genotype]:
-        """The n most probable children, best first."""
-        return [child for _, child in self.distribution.most_probable(n)] if n else []
+        """The n most probable children within the budget, best first."""
+        if not n:
+            return []
+        found = self.budget.most_probable(self.distribution, n) if self.budget else self.distribution.most_probable(n)
+        return [child for _, child in found]
 
     def allows(self, child: Genotype) -> bool:
         """Whether a child is within the budget."""
-        return True
+        return self.budget is None or self.budget.allows(child)
 
 
 class Strategy(Protocol):

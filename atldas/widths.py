@@ -64,8 +64,8 @@ class Selection:
     mixture: Mapping[str, Tensor] = field(default_factory=dict)
 
     def widths(self) -> dict[str, int]:
-        """The choices that are numbers."""
-        return {name: option for name, option in self.chosen.items() if type(option) is int}
+        """The choices that are numbers, true and false as 1 and 0."""
+        return {name: int(option) for name, option in self.chosen.items() if isinstance(option, int)}
 
 
 class Sliced(nn.Module):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_arrays, sha256_of_file
 from atldas.common.config import read_config
 from atldas.common.errors import UserError, exit_status
 from atldas.common.machine import prepare
@@ -36,17 +36,14 @@ prepare()  # before torch comes in
 
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.data.config import make_source
-from cheapmatting.data.contact_sheet import GREEN
-from cheapmatting.data.cutouts import read_alpha
 from cheapmatting.data.image_folder import image_files
 from cheapmatting.data.sample import Sample
 from cheapmatting.data.sources import Source
-from cheapmatting.evaluation.compose1k import sha256
 from cheapmatting.evaluation.metrics import METRICS, as_levels
-from cheapmatting.evaluation.picture_strip import Row, picture_strip
-from cheapmatting.images import write_image
+from cheapmatting.images import read_alpha, write_image
 from cheapmatting.inference.foreground import cut_out
 from cheapmatting.inference.matte import Matter, read_pair
+from cheapmatting.picture_grid import Row, on_green, picture_grid
 from cheapmatting.pipeline import example
 from cheapmatting.training.recipe import TrainConfig
 from cheapmatting.trimap import LEVELS, UNKNOWN, known_pixels_kept, make_trimap
@@ -161,26 +158,18 @@ def kept_or_scored(path: Path, method: Method, pairs: Sequence[Pair], what: str)
     return lines
 
 
-def content(arrays: Sequence[Bytes]) -> str:
-    """A short checksum of pictures."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:12]
-
-
 def table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> str:
     """Markdown: means by set and method."""
+    titles = [f"{name} ({metric.unit})" for name, metric in METRICS.items()]
     lines = [
-        "| Trimap | Method | SAD | MSE x 10³ | Grad | Conn | CPU s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| Trimap | Method | {' | '.join(titles)} | CPU s |",
+        f"| --- | --- | {'---: | ' * len(titles)}---: |",
     ]
     for name, methods in results.items():
         for label, scores in methods.items():
             mean = {key: float(np.mean([line[key] for line in scores])) for key in scores[0]}
-            figures = f"{mean['SAD']:.3f} | {1000 * mean['MSE']:.2f} | {mean['Grad']:.3f} | {mean['Conn']:.3f}"
-            lines.append(f"| {name} | {label} | {figures} | {mean['seconds']:.2f} |")
+            figures = [f"{metric.times * mean[key]:.3f}" for key, metric in METRICS.items()]
+            lines.append(f"| {name} | {label} | {' | '.join(figures)} | {mean['seconds']:.2f} |")
     return "\n".join(lines)
 
 
@@ -229,12 +218,12 @@ def side_by_side(
         pictures = [image, trimap, _closed_form_kept(image, trimap, cache)]
         for network in networks.values():
             alpha = network(image, trimap)
-            pictures += [as_levels(alpha, "alpha"), on_green(image, alpha)]
+            pictures += [as_levels(alpha, "alpha"), on_green(cut_out(image, alpha))]
         rows.append(Row(f"{name}, {image.shape[1]} x {image.shape[0]}", pictures))
         for top, left, side in crops(trimap):
             part = [picture[top : top + side, left : left + side] for picture in pictures]
             rows.append(Row(f"{name}: {part[0].shape[1]} x {part[0].shape[0]} at ({left}, {top})", part))
-    write_image(path, picture_strip(headings, rows, tile))
+    write_image(path, picture_grid(headings, rows, tile))
 
 
 def crops(trimap: Bytes) -> list[tuple[int, int, int]]:
@@ -257,15 +246,8 @@ def crops(trimap: Bytes) -> list[tuple[int, int, int]]:
     return found
 
 
-def on_green(image: Bytes, alpha: Floats) -> Bytes:
-    """The cut-out on plain green, uint8 RGB [H, W, 3]."""
-    colours = cut_out(image, alpha)[..., :3] / 255
-    share = alpha[..., None]
-    return np.rint((share * colours + (1 - share) * GREEN) * 255).astype(np.uint8)
-
-
 def _closed_form_kept(image: Bytes, trimap: Bytes, cache: Path) -> Bytes:
-    path = cache / f"closed-form-{content([image, trimap])}.png"
+    path = cache / f"closed-form-{sha256_of_arrays(image, trimap)[:12]}.png"
     if not path.exists():
         write_image(path, as_levels(closed_form(image, trimap), "alpha"))
     return read_alpha(path)
@@ -278,7 +260,7 @@ def compare(
     keys = {**{label: f"{label.replace(' ', '-')}-{version('pymatting')}" for label in PEERS}, **keys}
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, pairs in sets.items():
-        of_pairs = content([array for pair in pairs for array in pair])
+        of_pairs = sha256_of_arrays(*(array for pair in pairs for array in pair))[:12]
         results[name] = {
             label: kept_or_scored(cache / f"{keys[label]}-{of_pairs}.csv", method, pairs, f"{label}, {name}")
             for label, method in {**PEERS, **networks}.items()
@@ -316,7 +298,7 @@ def run() -> None:
     networks: dict[str, Method] = {
         label: Matter(path).matte for label, path in zip(labels, options.weights, strict=True)
     }
-    keys = {label: sha256(path)[:12] for label, path in zip(labels, options.weights, strict=True)}
+    keys = {label: sha256_of_file(path)[:12] for label, path in zip(labels, options.weights, strict=True)}
     data = settings.validation.data or settings.data
     source = make_source(data, settings.validation.seed)
     if options.picture:

@@ -1,4 +1,4 @@
-"""The command `cheapmatting`: run, train, matte, info, evaluate, preview-data, compose1k."""
+"""The command `cheapmatting`: one verb for each thing that it does."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atldas import __version__
-from atldas.common.errors import UserError, exit_status, require_one_process
+from atldas.common.errors import exit_status, require_one_process
 from atldas.common.machine import prepare
+from atldas.common.modules import add_import_option, import_modules
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
     "evaluate": ("evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
-    "preview-data": ("data.preview", "a contact sheet of the pairs that a configuration makes"),
+    "preview-data": ("data.preview", "a picture of the pairs that a configuration makes"),
     "compose1k": ("evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
+
+VARIANT = "a genotype, a model, a run's folder, or a shipped name: cheapmatting, default, cheapmatting-light"
+WEIGHTS = "a model, a published checkpoint, a training's folder, or the shipped cheapmatting-light"
+LOAD_GENOTYPES = ("run", "train", "matte", "info", "evaluate")  # may need operations of the user's own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(arguments) if arguments is not None else sys.argv[1:]
     for name, (module, what) in MODULES.items():
         verb = verbs.add_parser(name, help=what)
-        if name in words[:1]:  # the others' modules import PyTorch, which takes a second
+        if name in words[:1]:  # the other verbs' modules import PyTorch, which takes a second
             described = importlib.import_module(f".{module}", __package__)
             described.add_arguments(verb)
             verb.set_defaults(handler=described.run)
+    for name in LOAD_GENOTYPES:
+        add_import_option(verbs.choices[name])
     options = parser.parse_args(words)
     options.command = shlex.join(["cheapmatting", *words])
     handler: Callable[[argparse.Namespace], int] = options.handler
@@ -47,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         if options.verb != "train":
             require_one_process(f"cheapmatting {options.verb}")
+        import_modules(getattr(options, "modules", []))
         return handler(options)
 
     return exit_status(work)
@@ -61,9 +69,9 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser("train", help="train a variant")
-    verb.add_argument("variant", help="a genotype's file, or a shipped one's name: cheapmatting")
+    verb.add_argument("variant", metavar="FILE|RUN|NAME", help=f"{VARIANT}; the weights of a model are not used")
     verb.add_argument("--config", required=True, help="the training's YAML file")
-    verb.add_argument("--from", dest="start", type=Path, metavar="WEIGHTS", help="begin with the weights in this file")
+    verb.add_argument("--from", dest="start", metavar="FILE|RUN|NAME", help=f"begin with these weights: {WEIGHTS}")
     _add_run_options(verb)
     verb.set_defaults(handler=_train)
 
@@ -82,7 +90,8 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
     verb.add_argument(
         "--weights",
-        help="a model.safetensors of ours or a published checkpoint (default: cheapmatting-light, which ships)",
+        metavar="FILE|RUN|NAME",
+        help=f"{WEIGHTS} (default: cheapmatting-light)",
     )
     verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
     verb.add_argument(
@@ -98,7 +107,7 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser("info", help="parameters and GMACs of variants, side by side")
-    verb.add_argument("variants", nargs="+", metavar="FILE|NAME", help="genotype files or shipped names")
+    verb.add_argument("variants", nargs="+", metavar="FILE|RUN|NAME", help=VARIANT)
     verb.add_argument("--size", default="1024", help="image side, or WIDTHxHEIGHT (default: 1024)")
     verb.set_defaults(handler=_info)
 
@@ -124,22 +133,17 @@ def _train(options: argparse.Namespace) -> int:
     from atldas.common.config import read_config
     from atldas.common.device import choose
 
-    from .model.network import CheapMatting, variant
-    from .model.weights import take_weights
+    from .model.variants import variant
     from .training.recipe import TrainConfig
     from .training.train import train
 
     settings = read_config(TrainConfig, options.config, options.set)
     torch.manual_seed(settings.seed)
     network = variant(options.variant)
-    if options.start:
-        try:
-            take_weights(network, CheapMatting.load(options.start))
-        except ValueError:
-            raise UserError(f"--from {options.start}: holds another network than {options.variant}") from None
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"
     with processes.joined(choose(options.device)) as device:
-        trained, first = train(network, settings, folder, device, options.resume), processes.rank() == 0
+        trained = train(network, settings, folder, device, options.resume, options.start)
+        first = processes.rank() == 0
     if trained is None:
         return _interrupted(options) if first else 130
     if first:
@@ -149,12 +153,11 @@ def _train(options: argparse.Namespace) -> int:
 
 def _matte(options: argparse.Namespace) -> int:
     from .inference.matte import Matter, matte_files
-    from .model.weights import DEFAULT
+    from .model.lookup import DEFAULT_WEIGHTS
 
-    weights = DEFAULT if options.weights is None else options.weights
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
-    matter = Matter(weights, options.device, options.views)
+    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views)
     matte_files(matter, options.image, options.trimap, output, options.alpha)
     print(output)
     return 0
@@ -171,7 +174,3 @@ def _info(options: argparse.Namespace) -> int:
 def _interrupted(options: argparse.Namespace) -> int:
     print(f"interrupted; go on with: {options.command.removesuffix(' --resume')} --resume", file=sys.stderr)
     return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -59,6 +59,39 @@ def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
     return np.ascontiguousarray(rgba[..., :3]), np.asarray(rgba[..., 3] / np.float32(255), np.float32)
 
 
+def read_alpha(path: str | Path) -> Bytes:
+    """An alpha matte file as uint8 [H, W]: the alpha channel of an RGBA file, or the levels of a grey one.
+
+    A file that is opaque throughout counts as one without an alpha channel.
+
+    Raises:
+        UserError: as `read_image`, and for a colour image without transparency, which holds no alpha.
+    """
+    # Formats without an alpha channel are read so that OpenCV turns them as their EXIF orientation says.
+    without_alpha = Path(path).suffix.lower() in NO_ALPHA
+    pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if without_alpha else cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+        return np.ascontiguousarray(pixels[..., 3])
+    if (pixels[..., :2] != pixels[..., 1:3]).any():
+        raise UserError(f"{path}: expected an alpha matte (grey, or the alpha channel of RGBA), got a colour image")
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def require_same_size(path: str | Path, pixels: Bytes, other: str | Path, wanted: Bytes) -> None:
+    """Check that two images that belong together, [H, W, ...] each, have the same height and width.
+
+    Raises:
+        UserError: they differ; both files and both sizes are named.
+    """
+    (height, width), (wanted_height, wanted_width) = pixels.shape[:2], wanted.shape[:2]
+    if (height, width) != (wanted_height, wanted_width):
+        raise UserError(
+            f"{path}: expected {wanted_width} x {wanted_height} pixels, as {other} has, got {width} x {height}"
+        )
+
+
 def decode(path: str | Path, flags: int) -> Bytes:
     """A file decoded by OpenCV with `flags` (channels in BGR order), 16 bits scaled to 8.
 

@@ -13,7 +13,7 @@ import yaml
 from annotated_types import Ge
 
 from atldas.common.atomic import write_text
-from atldas.common.config import assign, config, fill
+from atldas.common.config import assign, config, fill, load_object
 from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG
 from atldas.common.shipped import read_named
@@ -25,7 +25,11 @@ from .data.sample import Sample
 from .images import write_image
 from .inference.foreground import cut_out
 from .inference.matte import Matter, read_pair
+from .model import weights
+from .model.lookup import MODEL
 from .model.network import CheapMatting
+from .picture_grid import on_green
+from .task import MattingTask
 from .training.recipe import TrainConfig
 from .training.train import train
 from .training.validation import half_everywhere, mean_sad, network_sad
@@ -87,6 +91,7 @@ def run(
     Raises:
         UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
     """
+    _require_matting(pipeline, source)
     photo, trimap = _later_stages_input(pipeline)
     found = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
     if found is None:
@@ -98,13 +103,23 @@ def run(
     trained = train(_starting_network(found, pipeline), pipeline.train, folder / "train", device, begun)
     if trained is None:
         return None
-    trained.save(folder / "model.safetensors")
+    weights.save(trained, folder / MODEL)
     cutout = cut_out(photo, Matter(trained, str(device)).matte(photo, trimap))
     name = Path(pipeline.report.photo).stem
     write_image(folder / f"{name}_cutout.png", cutout)
     write_image(folder / f"{name}_result.png", side_by_side(photo, trimap, cutout))
     errors, samples = _errors(pipeline.report, {"untrained": untrained, "trained": trained}, device)
     return _summary(folder, name, errors, samples)
+
+
+def _require_matting(pipeline: Pipeline, source: str) -> None:
+    """Check that what the search finds are matting networks, before it starts."""
+    task = load_object(pipeline.search.task, source, "search.task")
+    if not isinstance(task, type) or not issubclass(task, MattingTask):
+        raise UserError(
+            f"{source}: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got "
+            f"{pipeline.search.task}; `atldas search` is for other tasks"
+        )
 
 
 def _later_stages_input(pipeline: Pipeline) -> tuple[Bytes, Bytes]:
@@ -165,6 +180,4 @@ def example(name: str) -> Path:
 
 def side_by_side(photo: Bytes, trimap: Bytes, cutout: Bytes) -> Bytes:
     """Photograph, trimap and cut-out on green next to one another, uint8 RGB [H, 3 W, 3]."""
-    alpha = cutout[..., 3:].astype(np.float32) / 255
-    on_green = np.rint(alpha * cutout[..., :3] + (1 - alpha) * np.array([40, 160, 60])).astype(np.uint8)
-    return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green])
+    return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green(cutout)])

@@ -18,7 +18,7 @@ from .data.config import DataConfig, make_source
 from .data.loader import Pool, batches
 from .data.sample import Batch
 from .model.network import CheapMatting, NetworkConfig
-from .training.losses import Weights, weighted_losses
+from .training.losses import Losses, weighted_losses
 from .training.validation import network_sad
 
 SEARCHED = Genotype("searched", {})  # what the network is told while its cells are still being searched for
@@ -34,7 +34,7 @@ class MattingOptions:
         batch: pairs per batch.
         training_pairs, held_out_pairs, measured_pairs: sizes of the three pools: for weights, for logits, and for the
             final choice; pairs are made when first needed and kept.
-        losses: weights of the losses.
+        losses: the loss weights, as in `TrainConfig`.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -43,7 +43,7 @@ class MattingOptions:
     training_pairs: Annotated[int, Ge(1)] = 2000
     held_out_pairs: Annotated[int, Ge(1)] = 500
     measured_pairs: Annotated[int, Ge(1)] = 50
-    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0})
+    losses: Losses = field(default_factory=lambda: {"l1_unknown": 1.0})
 
 
 class MattingTask:

@@ -72,7 +72,7 @@ class Atldas:
 
     def objective(self, batch: Any, step: int) -> tuple[Tensor, float]:
         context = self.context
-        children = [context.sample() for _ in range(self.options.children)]
+        children = context.samples(self.options.children)
         losses = judge(context.supernet, context.task, children, batch)  # [K]
         if self.options.shuffle_losses:
             losses = losses[torch.randperm(len(losses), generator=context.generator)]

@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def selected(
-    paths: Sequence[Path], folder: Path, only: str | Path | None = None, without: str | Path | None = None
+    paths: Sequence[Path], folder: Path, include: str | Path | None = None, exclude: str | Path | None = None
 ) -> list[Path]:
-    """Those of `paths` (inside `folder`) that the list `only` names and the list `without` does not.
+    """Those of `paths` (inside `folder`) that the list `include` names and the list `exclude` does not.
 
     Raises:
         UserError: a list that cannot be read, names nothing, or of whose names not one is there: a misspelt list would
@@ -28,14 +28,14 @@ def selected(
             several folders.
     """
     chosen = list(paths)
-    if only is not None:
-        named = _named(chosen, folder, only)
+    if include is not None:
+        named = _named(chosen, folder, include)
         chosen = [path for path in chosen if path in named]
-    if without is not None:
-        named = _named(paths, folder, without)
+    if exclude is not None:
+        named = _named(paths, folder, exclude)
         chosen = [path for path in chosen if path not in named]
     if paths and not chosen:
-        lists = " and ".join(str(name) for name in (only, without) if name is not None)
+        lists = " and ".join(str(name) for name in (include, exclude) if name is not None)
         raise UserError(f"{folder}: {lists} leave none of the {len(paths)} images")
     return chosen
 

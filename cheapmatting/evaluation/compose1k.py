@@ -16,7 +16,6 @@ are needed.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,16 +23,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_arrays, sha256_of_file
 from atldas.common.errors import UserError, exit_status
 from atldas.common.progress import progress
 
 from ..arrays import Bytes
 from ..data.name_list import read_names
-from ..images import write_image
+from ..images import require_same_size, write_image
 
 TEST_BACKGROUNDS, TRAINING_BACKGROUNDS = 20, 100  # for each foreground
 MANIFEST = "manifest.tsv"
@@ -198,12 +197,8 @@ def _write_group(group: Sequence[Pair], folder: Path) -> list[Written]:
     first = group[0]
     foreground, alpha = _read_rgb(first.foreground), read_first_channel(first.alpha)
     height, width = alpha.shape
-    if foreground.size != (width, height):
-        raise UserError(
-            f"{first.alpha}: is {width} x {height}, but {first.foreground} is {foreground.width} x "
-            f"{foreground.height} pixels; they must agree"
-        )
     colours = np.asarray(foreground, np.uint8)
+    require_same_size(first.alpha, alpha, first.foreground, colours)
     written = [_write(alpha, folder, f"alpha/{Path(first.name).stem}.png", first.name, "")]
     for pair in group:
         merged = compose(colours, alpha, covering(_read_rgb(pair.background), width, height))
@@ -214,14 +209,14 @@ def _write_group(group: Sequence[Pair], folder: Path) -> list[Written]:
 
 def _write(pixels: Bytes, folder: Path, file: str, foreground: str, background: str) -> Written:
     write_image(folder / file, pixels)
-    return Written(file, sha256(folder / file), _sha256_of(pixels), foreground, background)
+    return Written(file, sha256_of_file(folder / file), sha256_of_arrays(pixels), foreground, background)
 
 
 def _copy(source: Path, folder: Path, file: str, pair: Pair) -> Written:
     with atomic_path(folder / file) as temporary:
         shutil.copyfile(source, temporary)
     pixels = read_first_channel(folder / file)
-    return Written(file, sha256(folder / file), _sha256_of(pixels), pair.name, pair.background.name)
+    return Written(file, sha256_of_file(folder / file), sha256_of_arrays(pixels), pair.name, pair.background.name)
 
 
 def _trimap(pair: Pair) -> Path:
@@ -261,22 +256,9 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def sha256(path: str | Path) -> str:
-    """A file's checksum, in hexadecimal."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sha256_of(pixels: npt.NDArray[np.uint8]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-
-
 def _unchanged(folder: Path, entry: Written) -> bool:
     path = folder / entry.file
-    return path.is_file() and sha256(path) == entry.sha256
+    return path.is_file() and sha256_of_file(path) == entry.sha256
 
 
 def read_manifest(path: str | Path) -> Mapping[str, Written]:

@@ -21,38 +21,43 @@ import numpy as np
 import yaml
 
 from atldas.common.atomic import atomic_path, write_text
+from atldas.common.checksum import sha256_of_file
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
 from atldas.common.runfolder import open_run
 
 from ..arrays import Bytes
-from ..data.cutouts import read_alpha
-from ..images import read_image, write_image
+from ..images import read_alpha, read_image, require_same_size, write_image
 from ..inference.matte import Matter, read_pair
-from ..model.weights import DEFAULT, weights_file
+from ..model.lookup import DEFAULT_WEIGHTS, find_weights
+from ..picture_grid import Row, error_picture, picture_grid
 from ..trimap import UNKNOWN, read_trimap
-from .compose1k import sha256
 from .metrics import METRICS, as_levels
 from .pairing import Entry, pair_files
-from .picture_strip import Row, error_picture, picture_strip
 
 TABLE, MEANS, WORST = "per_image.csv", "means.yaml", "worst.png"
-WORST_COUNT = 10
+WORST_COUNT, WORST_BY = 10, "SAD"
 log = logging.getLogger(__name__)
 
 
 class Measured(NamedTuple):
-    """A line of per_image.csv; units as in metrics.py, sizes in pixels."""
+    """A line of per_image.csv: figures by metric, units as in metrics.py; unknown pixels, and sizes in pixels."""
 
     name: str
-    SAD: float
-    MSE: float
-    Grad: float
-    Conn: float
+    figures: Mapping[str, float]
     unknown: int
     width: int
     height: int
+
+    def cells(self) -> list[str | float]:
+        """What stands in the columns of `columns()`."""
+        return [self.name, *(self.figures[metric] for metric in METRICS), self.unknown, self.width, self.height]
+
+
+def columns() -> list[str]:
+    """The header of per_image.csv."""
+    return ["name", *METRICS, "unknown", "width", "height"]
 
 
 Predict = Callable[[Entry], Bytes]
@@ -83,7 +88,7 @@ def evaluate(
             if interruption.requested:
                 return None
             line = lines[entry.name] = measure(entry, predict(entry))
-            csv.writer(file).writerow(line)
+            csv.writer(file).writerow(line.cells())
             file.flush()
             bar.update()
     ordered = [lines[entry.name] for entry in entries]
@@ -99,22 +104,17 @@ def measure(entry: Entry, alpha: Bytes) -> Measured:
     """
     truth, trimap = read_alpha(entry.truth), read_trimap(entry.trimap)
     source = entry.prediction or entry.image
+    assert source is not None  # pair_files saw to it
     for path, plane in ((entry.truth, truth), (entry.trimap, trimap)):
-        if plane.shape != alpha.shape:
-            raise UserError(
-                f"{path}: is {plane.shape[1]} x {plane.shape[0]}, but {source} is {alpha.shape[1]} x {alpha.shape[0]} "
-                "pixels; they must agree"
-            )
+        require_same_size(path, plane, source, alpha)
     figures = {name: metric(alpha, truth, trimap) for name, metric in METRICS.items()}
     height, width = alpha.shape
-    return Measured(
-        name=entry.name, **figures, unknown=int(np.count_nonzero(trimap == UNKNOWN)), width=width, height=height
-    )
+    return Measured(entry.name, figures, int(np.count_nonzero(trimap == UNKNOWN)), width, height)
 
 
 def means(lines: Sequence[Measured]) -> dict[str, float]:
     """The mean of each metric over the images."""
-    return {name: float(np.mean([getattr(line, name) for line in lines])) for name in METRICS}
+    return {name: float(np.mean([line.figures[name] for line in lines])) for name in METRICS}
 
 
 def summary(lines: Sequence[Measured]) -> str:
@@ -123,10 +123,8 @@ def summary(lines: Sequence[Measured]) -> str:
     text = [f"{len(lines)} images, {unknown:,} unknown pixels ({unknown / pixels:.1%} of all)"]
     if idle := [line.name for line in lines if line.unknown == 0]:
         text.append(f"nothing is unknown in {len(idle)} of them, which count as 0: {', '.join(idle[:5])}")
-    units = {"MSE": "x 10^-3"}
     for name, value in means(lines).items():
-        shown = 1000 * value if name == "MSE" else value
-        text.append(f"  {name:5} {shown:9.3f} {units.get(name, 'thousands')}")
+        text.append(f"  {name:5} {METRICS[name].times * value:9.3f} {METRICS[name].unit}")
     return "\n".join(text)
 
 
@@ -134,8 +132,8 @@ def write_table(lines: Sequence[Measured], path: Path) -> None:
     """Write per_image.csv."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(Measured._fields)
-        writer.writerows(lines)
+        writer.writerow(columns())
+        writer.writerows(line.cells() for line in lines)
 
 
 def read_table(path: Path) -> list[Measured]:
@@ -151,15 +149,17 @@ def read_table(path: Path) -> list[Measured]:
         if not whole:
             return []
         header, *rows = csv.reader(whole)
-        if tuple(header) != Measured._fields:
+        if header != columns():
             raise ValueError(header)
-        return [_line(*row) for row in rows]
+        return [_line(row) for row in rows]
     except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: is not a table of this program; delete it to measure all again") from error
 
 
-def _line(name: str, sad: str, mse: str, grad: str, conn: str, unknown: str, width: str, height: str) -> Measured:
-    return Measured(name, float(sad), float(mse), float(grad), float(conn), int(unknown), int(width), int(height))
+def _line(row: list[str]) -> Measured:
+    name, *figures, unknown, width, height = row
+    values = dict(zip(METRICS, map(float, figures), strict=True))
+    return Measured(name, values, int(unknown), int(width), int(height))
 
 
 def still_valid(lines: Sequence[Measured], entries: Sequence[Entry], table: Path, save: Path | None) -> list[Measured]:
@@ -182,7 +182,7 @@ def still_valid(lines: Sequence[Measured], entries: Sequence[Entry], table: Path
 def write_worst(entries: Sequence[Entry], lines: Sequence[Measured], predict: Predict, path: Path) -> None:
     """A picture of the ten images with the highest SAD: image, if there is one, trimap, truth, prediction, error."""
     with_images = any(entry.image for entry in entries)
-    order = sorted(range(len(lines)), key=lambda index: -lines[index].SAD)[:WORST_COUNT]
+    order = sorted(range(len(lines)), key=lambda index: -lines[index].figures[WORST_BY])[:WORST_COUNT]
     rows = []
     for rank, index in enumerate(order, 1):
         entry, line = entries[index], lines[index]
@@ -190,17 +190,21 @@ def write_worst(entries: Sequence[Entry], lines: Sequence[Measured], predict: Pr
         pictures: list[Bytes | None] = [trimap, truth, alpha, error_picture(alpha, truth, trimap)]
         if with_images:
             pictures.insert(0, read_image(entry.image) if entry.image else None)
-        figures = ", ".join(f"{name} {getattr(line, name):.4g}" for name in METRICS)
+        figures = ", ".join(f"{name} {line.figures[name]:.4g}" for name in METRICS)
         rows.append(Row(f"{rank}. {line.name}: {figures}; {line.width} x {line.height}", pictures))
     headings = ["trimap", "truth", "prediction", "error (red high, blue low)"]
-    write_image(path, picture_strip(["image", *headings] if with_images else headings, rows))
+    write_image(path, picture_grid(["image", *headings] if with_images else headings, rows))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments, for a parser of its own or a verb's."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--predictions", type=Path, metavar="DIR", help="alphas to measure, grey images")
-    what.add_argument("--weights", metavar="FILE|NAME", help=f"a network to measure: a file of weights, or {DEFAULT}")
+    what.add_argument(
+        "--weights",
+        metavar="FILE|RUN|NAME",
+        help=f"a network to measure: a model, a training's folder, or {DEFAULT_WEIGHTS}",
+    )
     parser.add_argument("--truths", type=Path, metavar="DIR", required=True, help="the true alphas")
     parser.add_argument(
         "--trimaps", type=Path, metavar="DIR", required=True, help="0 background, 128 unknown, 255 foreground"
@@ -288,7 +292,7 @@ def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
         return alpha
 
     return predict, {
-        "weights_sha256": sha256(weights_file(options.weights)),
+        "weights_sha256": sha256_of_file(find_weights(options.weights)),
         "device": matter.device.type,
         "views": options.views,
     }

@@ -17,9 +17,10 @@ from atldas.common.device import choose
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
-from ..images import read_image, require_writable_suffix, write_image
+from ..images import read_image, require_same_size, require_writable_suffix, write_image
+from ..model.lookup import DEFAULT_WEIGHTS
 from ..model.network import CheapMatting
-from ..model.weights import DEFAULT
+from ..model.weights import load
 from ..trimap import LEVELS, UNKNOWN, encode_trimap, known_pixels_kept, read_trimap
 from .foreground import cut_out
 
@@ -31,8 +32,8 @@ class Matter:
     """A loaded network, to be used for any number of images.
 
     Args:
-        weights: a file that `CheapMatting.save` wrote or a published checkpoint, the name of shipped weights, or a
-            network.
+        weights: the file of a model or of a published checkpoint, a training's folder, the name of shipped weights, or
+            a network.
         device: `auto`, `cpu`, `cuda` or `mps`.
         views: 1, or 2 or 4 to average the alphas of the image and its mirror images (left to right, then upside down),
             each of which takes the network's time.
@@ -42,13 +43,13 @@ class Matter:
     """
 
     def __init__(
-        self, weights: str | Path | CheapMatting = DEFAULT, device: str = "auto", views: Literal[1, 2, 4] = 1
+        self, weights: str | Path | CheapMatting = DEFAULT_WEIGHTS, device: str = "auto", views: Literal[1, 2, 4] = 1
     ) -> None:
         if views not in (1, 2, 4):
             raise UserError(f"views: found {views}, allowed are 1, 2 and 4")
         self.views = VIEWS[:views]
         self.device = choose(device)
-        network = weights if isinstance(weights, CheapMatting) else CheapMatting.load(weights)
+        network = weights if isinstance(weights, CheapMatting) else load(weights)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
@@ -98,11 +99,7 @@ def read_pair(image: Path, trimap: Path) -> tuple[Bytes, Bytes]:
         UserError: a file that cannot be read, or sizes that differ.
     """
     pixels, known = read_image(image), read_trimap(trimap)
-    if pixels.shape[:2] != known.shape:
-        raise UserError(
-            f"{trimap}: is {known.shape[1]} x {known.shape[0]} pixels, but {image} is "
-            f"{pixels.shape[1]} x {pixels.shape[0]}; the trimap must have the image's size"
-        )
+    require_same_size(trimap, known, image, pixels)
     return pixels, known
 
 

@@ -7,12 +7,19 @@ from two colours is a division, and each pixel has its own.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 HINTS = 2  # channels
 # Foreground and background closer than this (squared) give an alpha pulled towards 0: 0.03 in each channel.
 NOISE = 0.003
+
+
+class Hinted(nn.Module):
+    """The network's input with the hints behind it: [N, 6, H, W] -> [N, 8, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, hints(x)], dim=1)
 
 
 @torch.no_grad()

@@ -10,25 +10,30 @@ from torch import nn
 
 from atldas.common.errors import UserError
 from atldas.cost import cost, macs_by_part, parameters
+from atldas.genotype import Genotype
 
-from .network import CheapMatting, variant
+from .network import CheapMatting
 from .padding import padded_size
 from .published import UNUSED_PARAMETERS
+from .variants import variant
 
 PUBLISHED_PARAMETERS = 6_023_025  # of a published checkpoint, with the unused ones
 
 
 class Info(NamedTuple):
-    """One variant's figures; `parts` maps each part to (parameters, MACs)."""
+    """One variant's figures; `parts` maps each part to (parameters, MACs), `dead` are lines on edges without effect."""
 
     name: str
     parameters: int
     macs: int
     parts: dict[str, tuple[int, int]]
+    dead: list[str]
 
 
 def inspect(source: str, height: int, width: int) -> Info:
-    """Figures of the variant in a file or of a shipped name, for one image of height x width (both multiples of 32).
+    """Figures of a variant for one image of height x width, both multiples of 32.
+
+    `source` is a genotype's file, a model's file, a run's folder, or a shipped name.
 
     Raises:
         UserError: a faulty file.
@@ -38,7 +43,17 @@ def inspect(source: str, height: int, width: int) -> Info:
     shape = (1, 6, height, width)
     part_macs = macs_by_part(network, shape)
     parts = {name: (parameters(part), part_macs[name]) for name, part in _parts(network).items()}
-    return Info(network.genotype.name, *cost(network, shape), parts)
+    return Info(network.genotype.name, *cost(network, shape), parts, _dead(network.genotype))
+
+
+def _dead(genotype: Genotype) -> list[str]:
+    """A line for each node that nothing reads, with its edges."""
+    lines = []
+    for kind, cell in genotype.cells.items():
+        for node in cell.unread():
+            edges = ", ".join(f"{edge.operation}({edge.input})" for edge in cell.nodes[node - cell.inputs])
+            lines.append(f"{genotype.name}: {kind} cell: nothing reads node {node}; without effect: {edges}")
+    return lines
 
 
 def _parts(network: CheapMatting) -> dict[str, nn.Module]:
@@ -62,7 +77,7 @@ def table(infos: list[Info], height: int, width: int) -> str:
         lines.append(
             f"(published checkpoints hold {UNUSED_PARAMETERS:,} more, of a branch never used: {PUBLISHED_PARAMETERS:,})"
         )
-    return "\n".join(lines)
+    return "\n".join(lines + [line for info in infos for line in info.dead])
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -11,13 +11,14 @@ cells 9..13   1/32 -> pyramid -> decoder_16 <-' decoder_8 <-' decoder_4 <-' deco
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Gt, MinLen, MultipleOf
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import AfterValidator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from atldas.builder import Builder, FixedBuilder
 from atldas.cell import Cell, CellPlace
@@ -26,41 +27,60 @@ from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.widths import Channels
 
-from .hints import HINTS, hints
+from .blocks import BLOCKS, GROUPS, FullHead, HalfHead, PyramidPooling, stem_half, stem_quarter, up
+from .hints import HINTS, Hinted
 from .padding import crop, pad
 
-Width = Annotated[int, Ge(1)]
-MidWidth = Annotated[int, MultipleOf(8), Gt(0)]  # residual blocks normalise their middle in 8 groups
-EvenWidth = Annotated[int, MultipleOf(2), Gt(0)]  # a factorized reduce makes two halves
-Window = Annotated[int, Ge(2)]
+
+def _multiple(step: int, largest: int, why: str) -> AfterValidator:
+    def check(number: int) -> int:
+        if number < step or number > largest or number % step:
+            raise ValueError(f"a multiple of {step} from {step} to {largest} ({why})")
+        return number
+
+    return AfterValidator(check)
+
+
+# The upper bounds are far over what is of use: a slip of the finger must not ask for all memory.
+Width = Annotated[int, Ge(1), Le(4096)]
+GroupedWidth = Annotated[int, _multiple(GROUPS, 4096, f"GroupNorm has {GROUPS} groups")]
+EvenWidth = Annotated[int, _multiple(2, 1024, "a factorized reduce makes two halves")]
+Window = Annotated[int, Ge(2), Le(999)]
 
 
 @config
 class NetworkConfig:
     """The network around the cells; the defaults are the published network.
 
+    All numbers of channels are 1..4096 where nothing else is said.
+
     Attributes:
-        width: channels of a node in the first cells (doubled by each reduction cell), and of the 1/4 and 1/8 stems.
-        cells: how many cells.
-        reductions: which two of them, counted from 0, are reduction cells.
-        stem: channels at scale 1/2; `stem_mid`: the middle of the stem's residual blocks.
-        pooling_windows: kernels of the pyramid's average pools, at scale 1/32; each gives `pooling_width` channels.
+        width: channels of a node in the first cells (each reduction cell doubles them), and of the stems at scales 1/4
+            and 1/8: an even number, 2..1024.
+        cells: the number of cells, 3..100.
+        reductions: which two of them, counted from 0, are reduction cells, but not the first.
+        stem: channels at scale 1/2.
+        stem_mid: channels inside the stem's residual blocks, a multiple of 8.
+        pooling_windows: kernels of the pyramid's average pools at scale 1/32, in pixels there: 1 to 16 of them, each
+            2..999.
+        pooling_width: channels of each pool.
         pyramid: channels that the pyramid passes on.
-        decoder: channels at scales 1/16, 1/8, 1/4, 1/2; `decoder_mid`: the middles of their residual blocks.
-        head: channels of the two full-resolution 3x3 convolutions.
-        hints: whether the stem and the head are also told what the known pixels tell of the others (see hints.py).
+        decoder: channels at scales 1/16, 1/8, 1/4, 1/2.
+        decoder_mid: channels inside their residual blocks, multiples of 8.
+        head: channels of the two 3x3 convolutions at full resolution.
+        hints: whether the stem and the head also see what the known pixels tell of the others (see hints.py).
     """
 
     width: EvenWidth = 48
-    cells: Annotated[int, Ge(3)] = 14
+    cells: Annotated[int, Ge(3), Le(100)] = 14
     reductions: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (4, 9)
     stem: Width = 24
-    stem_mid: MidWidth = 32
-    pooling_windows: Annotated[tuple[Window, ...], MinLen(1)] = (5, 13, 19, 25)
+    stem_mid: GroupedWidth = 32
+    pooling_windows: Annotated[tuple[Window, ...], MinLen(1), MaxLen(16)] = (5, 13, 19, 25)
     pooling_width: Width = 128
     pyramid: Width = 256
     decoder: tuple[Width, Width, Width, Width] = (128, 128, 64, 32)
-    decoder_mid: tuple[MidWidth, MidWidth, MidWidth, MidWidth] = (64, 64, 32, 24)
+    decoder_mid: tuple[GroupedWidth, GroupedWidth, GroupedWidth, GroupedWidth] = (64, 64, 32, 24)
     head: tuple[Width, Width] = (24, 16)
     hints: bool = False
 
@@ -79,50 +99,15 @@ class NetworkConfig:
         return fill(NetworkConfig, genotype.plain_network(), source or f"genotype {genotype.name}", at="network")
 
 
-class GroupNorm(nn.GroupNorm):
-    """Group normalisation with exact statistics in every memory order.
-
-    PyTorch's channels-last kernel for the CPU takes the variance as E[x^2] - E[x]^2, summed up in float32: for 2048 x
-    2048 pixels its output is 0.02 off where mean and deviation are alike, and worthless where the mean is far larger.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.contiguous())
-
-
-class ResidualBlock(nn.Module):
-    """1x1, 3x3, 1x1 convolutions through `mid` channels, added to the input. [N, C, H, W] -> the same."""
-
-    def __init__(self, channels: int, mid: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, mid, 1), GroupNorm(8, mid), nn.LeakyReLU(0.1),
-            nn.Conv2d(mid, mid, 3, padding=1), GroupNorm(8, mid), nn.LeakyReLU(0.1),
-            nn.Conv2d(mid, channels, 1),
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.layers(x), 0.1)
-
-
-class PyramidPooling(nn.Module):
-    """Averages over windows of several sizes, beside the input, merged. [N, C, H, W] -> [N, out, H, W]."""
-
-    def __init__(self, channels: int, windows: tuple[int, ...], branch_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.pools = nn.ModuleList(nn.AvgPool2d(k, k // 2, k // 2 - 1, count_include_pad=False) for k in windows)
-        self.branches = nn.ModuleList(nn.Conv2d(channels, branch_channels, 1) for _ in windows)
-        self.merge = nn.Conv2d(channels + len(windows) * branch_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = [branch(pool(x)) for pool, branch in zip(self.pools, self.branches, strict=True)]
-        resized = [F.interpolate(p, size=x.shape[2:], mode="bilinear", align_corners=False) for p in pooled]
-        merged: Tensor = self.merge(torch.cat([x, *resized], dim=1))
-        return merged
+DECODERS = ("decoder_16", "decoder_8", "decoder_4", "decoder_2")
 
 
 class CheapMatting(nn.Module):
     """Alpha from an image and a trimap.
+
+    A space or genotype may choose `width`, `stem`, `hints`, `pyramid` (pooling, none), `decoder_16.width` to
+    `decoder_2.width`, `decoder_16.block` to `decoder_2.block` (see `blocks.BLOCKS`) and `head` (full, half). What it
+    does not choose is as `config` says.
 
     Args:
         genotype: its cells `normal` and `reduce`.
@@ -134,41 +119,42 @@ class CheapMatting(nn.Module):
         super().__init__()
         self.genotype = genotype
         self.config = c = config or NetworkConfig.of(genotype)
-        inputs = 6 + HINTS * c.hints
-        self.stem_half = nn.Sequential(
-            nn.Conv2d(inputs, c.stem, 3, stride=2, padding=1), nn.PReLU(c.stem),
-            nn.Conv2d(c.stem, c.stem, 3, padding=1), nn.PReLU(c.stem),
-        )  # fmt: skip
-        self.stem_quarter = nn.Sequential(
-            nn.Conv2d(c.stem, c.width, 3, stride=2, padding=1),
-            ResidualBlock(c.width, c.stem_mid),
-            ResidualBlock(c.width, c.stem_mid),
+        build = builder or FixedBuilder(genotype)
+        stem, width = build.width("stem", c.stem), build.width("width", c.width)
+        inputs = 6 + HINTS * build.flag("hints", c.hints)
+        self.hinted = build.choice("hints", {True: Hinted, False: nn.Identity}, c.hints)
+        self.stem_half = build.sized(stem_half, inputs, stem)
+        self.stem_quarter = build.sized(lambda s, w: stem_quarter(s, w, c.stem_mid), stem, width)
+        self.stem_eighth = build.sized(
+            lambda w: nn.Sequential(nn.Conv2d(w, w, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(w)), width
         )
-        self.stem_eighth = nn.Sequential(
-            nn.Conv2d(c.width, c.width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c.width)
-        )
-        self.cells = nn.ModuleList(_make_cells(c, builder or FixedBuilder(genotype)))
+        self.cells = nn.ModuleList(_make_cells(c, width, build))
         # What the decoder gets from the last cell before each reduction, and from the last of all.
         self.taps = (c.reductions[0] - 1, c.reductions[1] - 1, c.cells - 1)
         eighth, sixteenth, deepest = (_out_channels(self.cells[tap]) for tap in self.taps)
-        self.pyramid = PyramidPooling(deepest, c.pooling_windows, c.pooling_width, c.pyramid)
-        incoming = (c.pyramid + deepest, c.decoder[0], c.decoder[1], c.decoder[2])
-        skips = (sixteenth, eighth, c.width, c.stem)
-        self.decoder_16, self.decoder_8, self.decoder_4, self.decoder_2 = (
-            nn.Sequential(nn.Conv2d(i + s, out, 1), ResidualBlock(out, mid), ResidualBlock(out, mid))
-            for i, s, out, mid in zip(incoming, skips, c.decoder, c.decoder_mid, strict=True)
-        )
-        self.head = nn.Sequential(
-            nn.Conv2d(c.decoder[3] + inputs, c.head[0], 3, padding=1), nn.PReLU(c.head[0]),
-            nn.Conv2d(c.head[0], c.head[1], 3, padding=1), nn.PReLU(c.head[1]),
-            nn.Conv2d(c.head[1], 1, 1),
-        )  # fmt: skip
+        self.pyramid = build.choice("pyramid", {
+            "pooling": lambda: build.sized(
+                lambda d: PyramidPooling(d, c.pooling_windows, c.pooling_width, c.pyramid), deepest
+            ),
+            "none": lambda: build.sized(lambda d: nn.Conv2d(d, c.pyramid, 1), deepest),
+        }, "pooling")  # fmt: skip
+        incoming: Channels = c.pyramid + deepest
+        decoders = []
+        levels = zip(DECODERS, (sixteenth, eighth, width, stem), c.decoder, c.decoder_mid, strict=True)
+        for name, skip, default, mid in levels:
+            out = build.width(f"{name}.width", default)
+            decoders.append(_decoder(build, name, incoming + skip, out, mid))
+            incoming = out
+        self.decoder_16, self.decoder_8, self.decoder_4, self.decoder_2 = decoders
+        self.head = build.choice("head", {
+            "full": lambda: build.sized(lambda y, x: FullHead(y, x, c.head), incoming, inputs),
+            "half": lambda: build.sized(lambda y, x: HalfHead(y, x, c.head), incoming, inputs),
+        }, "full")  # fmt: skip
 
     def forward(self, image_and_trimap: Tensor) -> Tensor:
         """[N, 6, H, W], any size from 1x1 up, to alpha [N, 1, H, W] in 0..1."""
         x, box = pad(image_and_trimap)  # H and W are multiples of 32 from here on
-        if self.config.hints:
-            x = torch.cat([x, hints(x)], dim=1)  # [N, 8, H, W]
+        x = self.hinted(x)  # [N, 6 or 8, H, W]
         half = self.stem_half(x)
         quarter = self.stem_quarter(half)
         before, state = quarter, self.stem_eighth(quarter)
@@ -179,42 +165,13 @@ class CheapMatting(nn.Module):
                 taps.append(state)
         eighth, sixteenth, deepest = taps
         y = torch.cat([self.pyramid(deepest), deepest], dim=1)
-        y = self.decoder_16(torch.cat([_up(y), sixteenth], dim=1))
-        y = self.decoder_8(torch.cat([_up(y), eighth], dim=1))
-        y = self.decoder_4(torch.cat([_up(y), quarter], dim=1))
-        y = self.decoder_2(torch.cat([_up(y), half], dim=1))
-        answer = crop(self.head(torch.cat([_up(y), x], dim=1)), box)
+        y = self.decoder_16(torch.cat([up(y), sixteenth], dim=1))
+        y = self.decoder_8(torch.cat([up(y), eighth], dim=1))
+        y = self.decoder_4(torch.cat([up(y), quarter], dim=1))
+        y = self.decoder_2(torch.cat([up(y), half], dim=1))
+        answer = crop(self.head(y, x), box)
         alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
         return alpha
-
-    def save(self, path: str | Path, half: bool = False, **metadata: str) -> None:
-        """Write a safetensors file that is the whole model: weights (`half`: as float16), genotype, configuration."""
-        from .weights import save_model
-
-        save_model(self, path, half, **metadata)
-
-    @staticmethod
-    def load(path: str | Path) -> CheapMatting:
-        """Read a file that `save` wrote, a published checkpoint, or shipped weights; in eval mode, on the CPU.
-
-        Raises:
-            UserError: no such file, or it holds something else; differing tensors are named.
-        """
-        from .weights import load_model
-
-        return load_model(path)
-
-
-def variant(source: str | Path, **changes: Any) -> CheapMatting:
-    """An untrained network from a genotype file or a shipped name; `changes` override its `network:` section.
-
-    Raises:
-        UserError: no such file, or a fault in it.
-    """
-    genotype = Genotype.load(source)
-    require_cells(genotype, str(source))
-    settings = fill(NetworkConfig, {**genotype.plain_network(), **changes}, str(source), at="network")
-    return CheapMatting(genotype, settings)
 
 
 class _ClampWithGradient(torch.autograd.Function):
@@ -232,15 +189,14 @@ class _ClampWithGradient(torch.autograd.Function):
         return gradient
 
 
-def _make_cells(c: NetworkConfig, builder: Builder) -> list[Cell]:
+def _make_cells(c: NetworkConfig, width: Channels, builder: Builder) -> list[Cell]:
     """The chain of cells; a reduction cell halves the size and doubles the channels of everything after it."""
     cells: list[Cell] = []
-    before: Channels = c.width
-    last: Channels = c.width
-    channels, reduced = c.width, True  # stem_eighth halved what stem_quarter gave
+    before, last, channels = width, width, width
+    reduced = True  # stem_eighth halved what stem_quarter gave
     for index in range(c.cells):
         reduce = index in c.reductions
-        channels *= 2 if reduce else 1
+        channels = channels * 2 if reduce else channels
         kind, stride = ("reduce", 2) if reduce else ("normal", 1)
         cell = builder.cell(CellPlace(kind, (before, last), channels, stride, (2 if reduced else 1, 1)))
         cells.append(cell)
@@ -248,13 +204,21 @@ def _make_cells(c: NetworkConfig, builder: Builder) -> list[Cell]:
     return cells
 
 
-def _out_channels(cell: nn.Module) -> int:
-    assert isinstance(cell, Cell) and isinstance(cell.out_channels, int)
+def _out_channels(cell: nn.Module) -> Channels:
+    assert isinstance(cell, Cell)
     return cell.out_channels
 
 
-def _up(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+def _decoder(build: Builder, name: str, incoming: Channels, out: Channels, mid: int) -> nn.Module:
+    """A 1x1 convolution of what comes from below and from the side, then two blocks of a chosen kind."""
+
+    def block() -> nn.Module:
+        kinds: dict[str | int | bool, Callable[[], nn.Module]] = {
+            kind: partial(build.sized, partial(make, mid=mid), out) for kind, make in BLOCKS.items()
+        }
+        return build.choice(f"{name}.block", kinds, "residual")
+
+    return nn.Sequential(build.sized(lambda i, o: nn.Conv2d(i, o, 1), incoming, out), block(), block())
 
 
 def require_cells(genotype: Genotype, source: str) -> None:

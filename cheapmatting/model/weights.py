@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -18,17 +19,26 @@ from atldas.common.config import fill, plain
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 
+from .lookup import find_weights
 from .network import CheapMatting, NetworkConfig, require_cells
 from .published import read_published, rename_published
 
 FORMAT = "cheapmatting-1"
-DEFAULT = "cheapmatting-light"  # the name of the shipped weights; pretrained/README.md is their model card
 
 
-def save_model(network: CheapMatting, path: str | Path, half: bool = False, **metadata: str) -> None:
-    """Write `network` as safetensors with genotype and configuration in the metadata; `metadata` is added.
+def save(network: CheapMatting, path: str | Path, half: bool = False, **metadata: str) -> None:
+    """Write a safetensors file that is the whole model: parameters and buffers, genotype, configuration.
 
-    With `half`, numbers are rounded to float16: half the size, to be computed with in float32 as before.
+    Equal networks and metadata give equal bytes.
+
+    Args:
+        network: on any device.
+        path: the file; it appears whole or not at all.
+        half: floats are rounded to float16, for half the size. `load` computes with them in float32.
+        metadata: further entries of the file's metadata.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     header = {
         "format": FORMAT,
@@ -39,29 +49,67 @@ def save_model(network: CheapMatting, path: str | Path, half: bool = False, **me
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    data = _with_sorted_metadata(safetensors.torch.save(tensors, header))
     with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, header))  # save_file's is for its owner's eyes alone
+        temporary.write_bytes(data)  # safetensors' own save_file makes files that only their owner can read
 
 
-def weights_file(name: str | Path) -> Path:
-    """The file of weights that are given by their path, or by the name of those that ship."""
-    if str(name) == DEFAULT and not Path(name).exists():
-        return Path(str(resources.files("cheapmatting") / "pretrained" / f"{DEFAULT}.safetensors"))
-    return Path(name)
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """A safetensors file with its metadata in the order of the keys; the library writes them in a random order.
 
-
-def load_model(path: str | Path) -> CheapMatting:
-    """Read our own file or a published checkpoint, told apart by their contents, or shipped weights by their name.
-
-    In eval mode, on the CPU.
+    The file is the header's length (8 bytes, little-endian), the header as JSON, filled up with spaces to a multiple of
+    8 bytes, and the tensors, whose offsets count from the header's end.
     """
-    path = weights_file(path)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
+def load(source: str | Path) -> CheapMatting:
+    """Read a model's file or a published checkpoint, told apart by their contents; in eval mode, on the CPU.
+
+    Nothing in the file is executed.
+
+    Args:
+        source: a file, a training's folder, or the name of shipped weights (see `lookup.find_weights`).
+
+    Raises:
+        UserError: no such file, another kind of file, tensors of another network (the first are named), or a NaN or an
+            infinity among the weights.
+    """
+    path = find_weights(source)
+    if not is_model(path):
+        return load_published(path)
+    network = CheapMatting(*_read_header(path))
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    return _filled(network, tensors, path)
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether a file is safetensors, as models of ours are: a length of 8 bytes, then JSON.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
+        with open(path, "rb") as file:
+            return file.read(9)[8:] == b"{"
     except OSError as error:
-        raise UserError(f"{path}: weights cannot be read ({error.strerror})") from error
-    return _load_own(path) if start[8:] == b"{" else load_published(path)  # safetensors: a length, then JSON
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_genotype(path: str | Path) -> Genotype:
+    """The genotype of a model's file, with the network that was trained as its `network:` section.
+
+    Raises:
+        UserError: the file is not a model of ours, or damaged.
+    """
+    genotype, config = _read_header(path)
+    return replace(genotype, network=plain(config))
 
 
 def take_weights(network: CheapMatting, start: CheapMatting) -> None:
@@ -83,23 +131,29 @@ def take_weights(network: CheapMatting, start: CheapMatting) -> None:
     network.load_state_dict(taken)
 
 
-def _load_own(path: Path) -> CheapMatting:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     try:
         with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            yield file
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: is not a whole safetensors file ({error})") from error
+
+
+def _read_header(path: str | Path) -> tuple[Genotype, NetworkConfig]:
+    """The genotype and the configuration that `save` wrote into a file."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format")
-        raise UserError(f"{path}: metadata: found {found}, allowed is {FORMAT}, as CheapMatting.save writes it")
+        raise UserError(f"{path}: metadata: expected {FORMAT}, as `cheapmatting train` writes it, got {found}")
     source = f"{path} (metadata)"
     try:
         genotype, network = Genotype.parse(metadata["genotype"], source), json.loads(metadata["network"])
     except (KeyError, ValueError) as error:
         raise UserError(f"{source}: genotype or network is missing or damaged; get or make the file anew") from error
     require_cells(genotype, source)
-    return _filled(CheapMatting(genotype, fill(NetworkConfig, network, source, at="network")), tensors, path)
+    return genotype, fill(NetworkConfig, network, source, at="network")
 
 
 def load_published(path: str | Path) -> CheapMatting:
@@ -119,7 +173,7 @@ def _filled(network: CheapMatting, tensors: Mapping[str, Tensor], path: str | Pa
     faults = [f"{name}: missing" for name in own if name not in tensors]
     faults += [f"{name}: left over" for name in tensors if name not in own]
     faults += [
-        f"{name}: found shape {list(tensor.shape)}, allowed is {list(own[name].shape)}"
+        f"{name}: expected shape {list(own[name].shape)}, got {list(tensor.shape)}"
         for name, tensor in tensors.items()
         if name in own and tensor.shape != own[name].shape
     ]
@@ -127,6 +181,11 @@ def _filled(network: CheapMatting, tensors: Mapping[str, Tensor], path: str | Pa
         raise UserError(
             f"{path}: {len(faults)} tensors differ from those of genotype {network.genotype.name}: "
             + "; ".join(faults[:3])
+        )
+    if spoilt := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise UserError(
+            f"{path}: {len(spoilt)} of {len(tensors)} tensors hold NaN or infinity, the first: {spoilt[0]}; "
+            "use another file, for instance an earlier one of the same training"
         )
     network.load_state_dict(dict(tensors))
     return network.eval()

@@ -1,4 +1,8 @@
-"""Training losses: each a function (alpha, batch) -> scalar, one line in `LOSSES`, weighted in the configuration.
+"""Training losses: each a function (alpha, batch) -> scalar and one line in `LOSSES`, weighted in the configuration.
+
+A loss's further parameters, each a number over 0 with a default, can be set in the configuration by their names:
+
+    losses: {l1_unknown: 1.0, laplacian: {weight: 0.1, levels: 4}}
 
 `alpha` is the network's answer, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
 batch, so that a loss does not depend on how large the unknown regions happen to be; what `evened` does beyond that is
@@ -8,11 +12,12 @@ is the loss of all batches as one.
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
 from pydantic import AfterValidator
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +26,7 @@ from atldas.common import processes
 
 from ..data.sample import Batch
 
-Loss = Callable[[Tensor, Batch], Tensor]
+Loss = Callable[..., Tensor]
 
 
 def l1_unknown(alpha: Tensor, batch: Batch) -> Tensor:
@@ -87,12 +92,23 @@ LOSSES: dict[str, Loss] = {
 
 
 def weighted_losses(
-    alpha: Tensor, batch: Batch, weights: Mapping[str, float], evenness: float = 0.0
+    alpha: Tensor, batch: Batch, losses: Mapping[str, float | Mapping[str, float]], evenness: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the named losses, and each without its weight; all are taken of the `evened` batch."""
+    """The weighted sum of losses, and each without its weight; all are taken of the `evened` batch.
+
+    Args:
+        alpha: the network's answer, float [N, 1, H, W].
+        batch: the pairs that it is the answer for.
+        losses: as in the configuration, see `Losses`.
+        evenness: see `evened`.
+    """
     alpha, batch = alpha.float(), evened(batch, evenness)
-    each = {name: LOSSES[name](alpha, batch) for name in weights}
-    return torch.stack([weight * each[name] for name, weight in weights.items()]).sum(), each
+    loss_weights: dict[str, float] = {}
+    each: dict[str, Tensor] = {}
+    for name, entry in losses.items():
+        loss_weights[name], parameters = _weight_and_parameters(entry)
+        each[name] = LOSSES[name](alpha, batch, **parameters)
+    return torch.stack([weight * each[name] for name, weight in loss_weights.items()]).sum(), each
 
 
 def evened(batch: Batch, evenness: float) -> Batch:
@@ -104,19 +120,54 @@ def evened(batch: Batch, evenness: float) -> Batch:
     if evenness == 0:
         return batch
     counts = batch.unknown.sum(dim=(1, 2, 3), keepdim=True)  # [N, 1, 1, 1]
-    weights = (processes.mean(counts.mean()) / counts.clamp(min=1)) ** evenness
-    return batch._replace(unknown=batch.unknown * weights)
+    pair_weights = (processes.mean(counts.mean()) / counts.clamp(min=1)) ** evenness
+    return batch._replace(unknown=batch.unknown * pair_weights)
 
 
-def _check_weights(weights: dict[str, float]) -> dict[str, float]:
-    """Every name is a loss, and one at least counts; the error is worded for the configuration's errors."""
-    if any(name not in LOSSES for name in weights) or not any(weight > 0 for weight in weights.values()):
+def _weight_and_parameters(entry: Any) -> tuple[Any, dict[str, Any]]:
+    if not isinstance(entry, Mapping):
+        return entry, {}
+    return entry.get("weight"), {name: value for name, value in entry.items() if name != "weight"}
+
+
+def _check_entry(entry: Any) -> Any:
+    """A weight as a float, or a mapping with one; the error is worded for the configuration's errors."""
+    weight, parameters = _weight_and_parameters(entry)
+    weight_fits = _is_number(weight) and weight >= 0
+    if not weight_fits or not all(_is_number(value) and value > 0 for value in parameters.values()):
+        raise ValueError("a weight of 0 or more, or a mapping of `weight` and parameters over 0")
+    return {"weight": float(weight), **parameters} if parameters else float(weight)
+
+
+def _check_losses(losses: dict[str, Any]) -> dict[str, Any]:
+    """Every name is a loss with such parameters, and one weight at least is over 0."""
+    if any(name not in LOSSES for name in losses):
+        raise ValueError(f"one or more of {', '.join(LOSSES)}")
+    of_all = {name: _weight_and_parameters(entry) for name, entry in losses.items()}
+    if not any(weight > 0 for weight, _ in of_all.values()):
         raise ValueError(f"one or more of {', '.join(LOSSES)}, at least one with a weight over 0")
-    return weights
+    for name, (_, parameters) in of_all.items():
+        allowed = _parameters_of(LOSSES[name])
+        for key, value in parameters.items():
+            if key not in allowed:
+                raise ValueError(f"for {name}: {', '.join(['weight', *allowed])}, not {key}")
+            if isinstance(allowed[key], int) and not isinstance(value, int):
+                raise ValueError(f"for {name}: a whole number of {key}, not {value}")
+    return losses
 
 
-# The type of `losses:` in configuration classes.
-Weights = Annotated[dict[str, Annotated[float, Ge(0)]], AfterValidator(_check_weights)]
+def _parameters_of(loss: Loss) -> dict[str, Any]:
+    """A loss's own parameters, all but `alpha` and `batch`, with their defaults."""
+    parameters = list(inspect.signature(loss).parameters.values())[2:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# The type of `losses:` in configuration classes: a weight for each loss, or a mapping of `weight` and parameters.
+Losses = Annotated[dict[str, Annotated[Any, AfterValidator(_check_entry)]], AfterValidator(_check_losses)]
 
 
 def _count(mask: Tensor) -> Tensor:

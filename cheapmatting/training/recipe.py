@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from atldas.common.config import config
 
 from ..data.config import DataConfig
-from .losses import Weights
+from .losses import Losses
 from .muon import Muon
 
 NonNegative = Annotated[float, Ge(0)]
@@ -42,14 +42,21 @@ def _optimizer_name(name: str) -> str:
 
 @config
 class OptimizerConfig:
-    """How weights move. The learning rate warms up over `warm_up` steps and falls by a cosine to `lr_end`."""
+    """How weights move.
+
+    Attributes:
+        name: one of `OPTIMIZERS`.
+        lr, lr_end, warm_up: the learning rate rises to `lr` in `warm_up` steps, then falls along a cosine to `lr_end`.
+        weight_decay: as AdamW has it, decoupled from the gradient; SGD adds it to the gradient.
+        max_grad_norm: gradients with a larger L2 norm, over all parameters, are scaled down to it.
+    """
 
     name: Annotated[str, AfterValidator(_optimizer_name)] = "adamw"
     lr: Positive = 1e-3
     lr_end: NonNegative = 0.0
     warm_up: Annotated[int, Ge(0)] = 100
     weight_decay: NonNegative = 0.01
-    clip: Positive = 1.0
+    max_grad_norm: Positive = 1.0
 
 
 @config
@@ -76,31 +83,33 @@ class TrainConfig:
     """A training run, as `cheapmatting train --config` reads it from YAML.
 
     Attributes:
-        steps, batch: how many steps of how many pairs of `data.size`, in each process if torchrun started several.
-        then: stages that follow, with other sizes: small pairs are quick, large ones are what photographs are like.
-            The learning rate's schedule spans them all.
-        accumulate: a step averages the gradients of so many batches: a larger batch in no more memory. BatchNorm still
-            sees each of them by itself.
+        steps, batch: the number of steps, and of pairs of `data.size` in each of them. Under torchrun every process has
+            a batch of its own.
+        further_stages: stages that follow, with pairs of another size. The learning rate's schedule spans all stages.
+        gradient_accumulation: how many batches a step averages the gradients of: a larger batch in no more memory.
+            BatchNorm still sees each batch by itself.
         seed: of the data and the initial weights.
-        workers: processes that make pairs; 0 makes them in between steps. The pairs are the same, but on a CPU each
-            worker takes a core from the network, and another number of threads rounds the last bits otherwise.
-        losses: weights of `losses.LOSSES`.
-        evenness: 0 to count all unknown pixels of a batch alike, 1 all of its pairs, however narrow their trimaps
-            (`losses.evened`).
-        ema: decay of the averaged weights, which are what a run is for.
-        precision: `bfloat16` computes convolutions in it (autocast); `auto` does so where the device gains from it.
-            `float16` does so with the loss scaled, for GPUs older than bfloat16.
+        workers: processes that make pairs; with 0 they are made between the steps. The pairs are the same. On a CPU
+            each worker takes a core from the network, and another number of threads rounds the last bits differently.
+        losses: the loss weights, and the losses' own parameters where they differ from the defaults (see losses.py).
+        evenness: at 0 all unknown pixels of a batch count alike; at 1 all its pairs do, however narrow their trimaps
+            (see `losses.evened`).
+        ema: decay of the averaged weights, which are the result of the run.
+        precision: `bfloat16` computes convolutions in that type (autocast); `auto` does so where the device gains from
+            it. `float16` does so with a scaled loss, for GPUs without bfloat16.
+        validation: no validation where it is left out.
+        log_every, checkpoint_every: in steps.
     """
 
     schema: Literal[1]
     steps: Count
     batch: Count = 4
-    then: tuple[StageConfig, ...] = ()
-    accumulate: Count = 1
+    further_stages: tuple[StageConfig, ...] = ()
+    gradient_accumulation: Count = 1
     seed: Annotated[int, Ge(0)] = 0
     workers: Annotated[int, Ge(0)] = 1
     data: DataConfig = field(default_factory=DataConfig)
-    losses: Weights = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
+    losses: Losses = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
     evenness: Annotated[float, Ge(0), Le(1)] = 0.0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
@@ -112,7 +121,7 @@ class TrainConfig:
     @property
     def stages(self) -> tuple[StageConfig, ...]:
         """All stages, in order."""
-        return (StageConfig(steps=self.steps, batch=self.batch, size=self.data.size), *self.then)
+        return (StageConfig(steps=self.steps, batch=self.batch, size=self.data.size), *self.further_stages)
 
     @property
     def all_steps(self) -> int:

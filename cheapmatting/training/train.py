@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from atldas.common import processes
+from atldas.common.checksum import sha256_of_file
 from atldas.common.config import plain
 from atldas.common.curves import draw_curves
 from atldas.common.device import bfloat16_pays
@@ -31,6 +32,8 @@ from ..data.config import make_source
 from ..data.loader import batches
 from ..data.sample import Batch, Sample
 from ..data.sources import Source
+from ..model import weights
+from ..model.lookup import MODEL, find_weights
 from ..model.network import CheapMatting
 from .losses import weighted_losses
 from .recipe import OPTIMIZERS, StageConfig, TrainConfig
@@ -61,7 +64,9 @@ class Training:
         self.replica: nn.Module = self.network  # what computes
         if processes.count() > 1:
             processes.share_batch_norm(self.network)
-            self.replica = DistributedDataParallel(self.network)
+            # Without being told so, it waits for the gradients of nodes that nothing reads, which never come.
+            unread = any(cell.unread() for cell in network.genotype.cells.values())
+            self.replica = DistributedDataParallel(self.network, find_unused_parameters=unread)
         self.averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         recipe = settings.optimizer
         self.optimizer = OPTIMIZERS[recipe.name](self.network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
@@ -93,7 +98,7 @@ class Training:
             progress(settings.all_steps, "train", "step", initial=self.step, shown=writes) as bar,
         ):
             while self.step < settings.all_steps and not stop:
-                coming = [next(pairs).to(self.device) for _ in range(settings.accumulate)]
+                coming = [next(pairs).to(self.device) for _ in range(settings.gradient_accumulation)]
                 try:
                     figures = self.train_step(*coming)
                 except DivergedError as fault:
@@ -139,7 +144,7 @@ class Training:
         loss, *each_mean = processes.mean(total).tolist()
         figures = {"loss": loss, **dict(zip(self.settings.losses, each_mean, strict=True))}
         self.scaler.unscale_(self.optimizer)
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), recipe.max_grad_norm))
         self._require_finite(figures["loss"], norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -166,7 +171,7 @@ class Training:
         value = network_sad(self.averaged, held_out, self.device)
         if self.best is None or value < self.best:
             self.best = value
-            self.result().save(folder / "best.safetensors", step=str(self.step), SAD=repr(value))
+            weights.save(self.result(), folder / "best.safetensors", step=str(self.step), SAD=repr(value))
         return value
 
     def result(self) -> CheapMatting:
@@ -199,7 +204,7 @@ class Training:
         """The batches that are still to come, stage by stage."""
         present, _, done = self._stage()
         for number, stage in list(enumerate(self.settings.stages))[present:]:
-            times = self.settings.accumulate
+            times = self.settings.gradient_accumulation
             coming = self._batches(number, stage, done * times, self.settings.workers)
             yield from itertools.islice(coming, (stage.steps - done) * times)
             done = 0
@@ -243,7 +248,7 @@ class Training:
             if not math.isfinite(value):
                 raise DivergedError(
                     f"the {what} is {value} at step {self.step}; the last checkpoint is from before. "
-                    "Lower optimizer.lr or optimizer.clip and begin again"
+                    "Lower optimizer.lr or optimizer.max_grad_norm and begin again"
                 )
 
     def _due(self, every: int) -> bool:
@@ -260,22 +265,40 @@ class Training:
 
 
 def train(
-    network: CheapMatting, settings: TrainConfig, folder: str | Path, device: torch.device, resume: bool = False
+    network: CheapMatting,
+    settings: TrainConfig,
+    folder: str | Path,
+    device: torch.device,
+    resume: bool = False,
+    start: str | Path | None = None,
 ) -> CheapMatting | None:
     """Train `network` in a run folder; the averaged weights are its model.safetensors.
 
     The folder also gets config.yaml, checkpoint.pt, log.csv, tensorboard/, curves.png and, with validation,
     best.safetensors. Under torchrun (see `atldas.common.processes`) all processes train it together, each on batches of
-    `settings.batch`; the run is that of one process with so many times the batch, and either may resume the other's.
+    `settings.batch`. That is the run of one process with a batch so many times as large, and either may resume the
+    other's.
+
+    Args:
+        network: on any device; it is trained in place.
+        settings: the recipe.
+        folder: the run's folder.
+        device: where the network runs.
+        resume: whether the folder's run goes on.
+        start: weights to begin with (see `lookup.find_weights`), of the same network, or of one without the hints that
+            `network` has. The file's path and SHA-256 are kept in config.yaml, and a run is resumed with the same.
 
     Returns:
         The trained network in eval mode, or None if a person interrupted the run.
 
     Raises:
-        UserError: faulty settings, a folder that cannot be used, or a loss that is not finite.
+        UserError: faulty settings, a folder that cannot be used, weights of another network, or a loss that is not
+            finite.
     """
     folder = Path(folder)
-    state = _open(folder, network, settings, resume)
+    if start is not None:
+        _begin_with(network, start)
+    state = _open(folder, network, settings, resume, start)
     training = Training(network, settings, device)
     with _a_core_for_each_worker(settings.workers):
         finished = training.run(folder, state)
@@ -283,13 +306,22 @@ def train(
         return None
     trained = training.result().eval()
     if processes.rank() == 0:
-        trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
+        weights.save(trained, folder / MODEL, steps=str(settings.all_steps))
         panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
         draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
     return trained
 
 
-def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool) -> dict[str, Any] | None:
+def _begin_with(network: CheapMatting, start: str | Path) -> None:
+    try:
+        weights.take_weights(network, weights.load(start))
+    except ValueError as error:
+        raise UserError(f"--from {start}: expected the network of {network.genotype.name}, got another") from error
+
+
+def _open(
+    folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool, start: str | Path | None
+) -> dict[str, Any] | None:
     """The run's folder, made or opened by process 0, and its checkpoint, if there is one, for every process."""
     state = None
     if processes.rank() == 0:
@@ -298,15 +330,22 @@ def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bo
         of_all = replace(
             settings,
             batch=settings.batch * processes.count(),
-            then=tuple(replace(stage, batch=stage.batch * processes.count()) for stage in settings.then),
+            further_stages=tuple(
+                replace(stage, batch=stage.batch * processes.count()) for stage in settings.further_stages
+            ),
         )
         # torchrun starts the same command again after a process has died.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, {**plain(of_all), "variant": variant}, resume)
+        state = open_run(folder, {**plain(of_all), "variant": variant, **_recorded(start)}, resume)
     processes.wait_for_all()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
     return state
+
+
+def _recorded(start: str | Path | None) -> dict[str, Any]:
+    """The weights that a run begins with, for its config.yaml."""
+    return {} if start is None else {"from": {"path": str(start), "sha256": sha256_of_file(find_weights(start))}}
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import torch
 import yaml
 from small import NETWORK, SIZE, edited, photograph, small_network
 
+import cheapmatting
+from atldas import __version__
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
-from cheapmatting.model.network import CheapMatting
+from cheapmatting.model import weights
 from cheapmatting.pipeline import example
 from cheapmatting.trimap import read_trimap
 
@@ -35,7 +38,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image, trimap = photograph(50, 61)
     write_image(folder / "photo.png", image)
     write_image(folder / "trimap.png", trimap)
-    small_network().eval().save(folder / "model.safetensors")
+    weights.save(small_network().eval(), folder / "model.safetensors")
     edited(folder, str(NETWORK), "variant")
     (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
     return folder
@@ -79,10 +82,11 @@ def cut(path: str, keep: int) -> None:
         (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: is an empty file; an image is needed"),
         (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: is damaged or not an image"),
         (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: is not a trimap: found grey levels"),
-        (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "is 50 x 61 pixels, but photo.png is"),
-        (None, MATTE.replace("model", "nothing"), "nothing.safetensors: weights cannot be read (No such file"),
+        (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "as photo.png has, got 50 x 61"),
+        (None, MATTE.replace("model", "nothing"), "or a shipped name (cheapmatting-light), got none"),
         (None, MATTE.replace("model.safetensors", "photo.png"), "photo.png: is neither a safetensors file of ours nor"),
-        (None, MATTE.replace("model.safetensors", "."), ".: weights cannot be read (Is a directory)"),
+        (lambda: Path("empty").mkdir(), MATTE.replace("model.safetensors", "empty"),
+         "empty: expected a run's folder with model.safetensors, got a folder without"),
         (lambda: cut("model.safetensors", 999), MATTE, "model.safetensors: is not a whole safetensors file"),
         (None, f"{MATTE} -o photo.png/out.png", "photo.png/out.png: cannot be written"),
         (lambda: Path("out.png").mkdir(), f"{MATTE} -o out.png", "out.png: is a folder, but a file is to be written"),
@@ -90,9 +94,9 @@ def cut(path: str, keep: int) -> None:
         (None, f"{MATTE} -o out", "out: cannot be written as 'a file without suffix'"),
         (None, f"{MATTE} -o out.jpg", "out.jpg: .jpg cannot hold an alpha channel; use .png"),
         (None, MATTE.replace("--device cpu", "--device gpu"), "--device: found gpu, allowed are auto, cpu, cuda, mps"),
-        (None, "info nothing", "nothing: no such file, nor a shipped genotype; shipped are cheapmatting"),
-        (None, "info nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
-        (None, "info .", "."),
+        (None, "info nothing", "nothing: expected a file, a run's folder or a shipped name (cheapmatting, "),
+        (None, "info nothing.yaml", "nothing.yaml: expected a file, a run's folder or a shipped name (chea"),
+        (lambda: Path("empty").mkdir(), "info empty", "empty: expected a run's folder with model."),
         (None, "info photo.png", "photo.png: is not a text file"),
         (None, "info train.yaml", "train.yaml: batch: found an unknown key"),
         (None, "info variant.yaml --size 0", "--size: found 0, allowed is a side or WIDTHxHEIGHT"),
@@ -101,7 +105,7 @@ def cut(path: str, keep: int) -> None:
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "train variant.yaml --config train.yaml",
          "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
         (None, "train variant.yaml --config nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
-        (None, "train nothing --config train.yaml", "nothing: no such file, nor a shipped genotype"),
+        (None, "train nothing --config train.yaml", "nothing: expected a file, a run's folder or"),
         (lambda: Path("train.yaml").write_text("schema: 1\nstesp: 3\n"), "train variant.yaml --config train.yaml",
          "train.yaml: stesp: found an unknown key (did you mean steps?)"),
         (lambda: Path("train.yaml").write_text("schema: 1\nsteps: [\n"), "train variant.yaml --config train.yaml",
@@ -115,7 +119,7 @@ def cut(path: str, keep: int) -> None:
         (None, "train variant.yaml --config train.yaml --device gpu", "--device: found gpu, allowed are"),
         (None, "train variant.yaml --config train.yaml --from photo.png", "photo.png: is neither a safetensors file"),
         (None, "train cheapmatting --config train.yaml --from model.safetensors",
-         "--from model.safetensors: holds another network than cheapmatting"),
+         "--from model.safetensors: expected the network of cheapmatting, got another"),
         (None, MATTE + " -o photo.png", "photo.png: would be written over its own input"),
         (None, "run nothing", "nothing: no such file, nor a shipped experiment such as quickstart"),
         (None, "run train.yaml", "train.yaml: batch: found an unknown key"),
@@ -206,6 +210,97 @@ def test_info_prints_the_table(here: Path, capfd: pytest.CaptureFixture[str]) ->
     assert printed[-2].startswith("at 224x128") and "5,924,593" in printed[-3]
 
 
+def test_help_is_quick_because_it_imports_no_pytorch() -> None:
+    code = (
+        "import sys, cheapmatting\n"
+        "from cheapmatting.command import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n"
+        "    print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'numpy', 'cv2', 'networkx'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: cheapmatting") and done.stdout.splitlines()[-1] == "[]"
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cheapmatting", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"cheapmatting {__version__}\n"
+
+
+def test_what_the_package_exports() -> None:
+    assert cheapmatting.Matter is Matter and cheapmatting.read_image is read_image
+    assert cheapmatting.read_trimap is read_trimap and cheapmatting.cut_out.__module__.endswith("foreground")
+    assert {"Matter", "cut_out", "read_image", "read_trimap"} <= set(dir(cheapmatting))
+    with pytest.raises(AttributeError, match="has no attribute 'Mater'"):
+        cheapmatting.Mater  # noqa: B018
+
+
+def test_a_models_file_or_folder_is_a_variant_and_weights(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    shutil.copy("model.safetensors", "run")
+    printed = {}
+    for source in ("variant.yaml", "model.safetensors", "run"):
+        assert main(["info", source, "--size", "96"]) == 0
+        printed[source] = capfd.readouterr().out.splitlines()[1:]
+    assert printed["variant.yaml"] == printed["model.safetensors"] == printed["run"]
+    assert main(["train", "run", "--config", "train.yaml", "--from", "run", "--out", "on", "--device", "cpu"]) == 0
+    assert main([*MATTE.replace("model.safetensors", "on").split(), "-o", "on.png"]) == 0
+    assert main([*MATTE.replace("model.safetensors", "on/model.safetensors").split(), "-o", "on_file.png"]) == 0
+    assert Path("on.png").read_bytes() == Path("on_file.png").read_bytes()
+
+
+OPERATION = """
+from torch import nn
+from atldas.operations import OPERATIONS
+
+OPERATIONS["shuffled"] = lambda channels, stride: nn.Sequential(
+    nn.ChannelShuffle(2), nn.Conv2d(channels, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels)
+)
+"""
+
+
+def test_what_needs_an_operation_of_ones_own_is_trained_matted_and_measured(here: Path) -> None:
+    # In processes of their own: the module is imported once a process.
+    Path("my_operations.py").write_text(OPERATION)
+    text = Path("variant.yaml").read_text()
+    Path("mine.yaml").write_text(text.replace("sep_conv_3x3", "shuffled"))
+    for folder, name in (("images", "photo.png"), ("truths", "trimap.png"), ("trimaps", "trimap.png")):
+        Path(folder).mkdir()
+        shutil.copy(name, f"{folder}/a.png")
+    model = "mine/model.safetensors"
+    lines = [
+        "info mine.yaml --size 96",
+        "train mine.yaml --config train.yaml --out mine --device cpu",
+        f"info {model} --size 96",
+        f"{MATTE.replace('model.safetensors', model)} -o cut.png",
+        f"evaluate --weights {model} --images images --truths truths --trimaps trimaps --out measured --device cpu",
+    ]
+    for line in lines:
+        call = [sys.executable, "-m", "cheapmatting", *line.split()]
+        done = subprocess.run([*call, "--import", "my_operations"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert Path("cut.png").exists() and Path("measured/means.yaml").exists()
+    without = subprocess.run([*call[:-4], "--out", "again"], capture_output=True, text=True)
+    assert without.returncode == 2 and without.stderr.count("\n") == 1
+    assert "found the unknown operation" in without.stderr and "shuffled" in without.stderr
+    wrong = subprocess.run([*call, "--import", "my_operation"], capture_output=True, text=True)
+    assert wrong.stderr == "error: --import my_operation: expected a module, but there is no my_operation\n"
+
+
+def test_the_weights_that_a_run_began_with_are_recorded(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    line = "train variant.yaml --config train.yaml --out on --device cpu"
+    assert main([*line.split(), "--from", "model.safetensors"]) == 0
+    recorded = yaml.safe_load(Path("on/config.yaml").read_text())["from"]
+    digest = hashlib.sha256(Path("model.safetensors").read_bytes()).hexdigest()
+    assert recorded == {"path": "model.safetensors", "sha256": digest}
+    weights.save(small_network(seed=5), "other.safetensors")
+    capfd.readouterr()
+    assert "from" in refused(f"{line} --resume --from other.safetensors", capfd)
+    assert "from" in refused(f"{line} --resume", capfd)
+    assert main([*line.split(), "--resume", "--from", "model.safetensors"]) == 0
+
+
 def test_train_and_go_on_from_its_weights(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "variant.yaml", "--config", "train.yaml", "--device", "cpu"]) == 0
     assert capfd.readouterr().out == (
@@ -214,7 +309,7 @@ def test_train_and_go_on_from_its_weights(here: Path, capfd: pytest.CaptureFixtu
     first = "runs/variant-train/model.safetensors"
     again = f"train variant.yaml --config train.yaml --from {first} --set optimizer.lr=1.0e-12 --out on --device cpu"
     assert main(again.split()) == 0
-    before, after = (CheapMatting.load(path).state_dict()["head.4.weight"] for path in (first, "on/model.safetensors"))
+    before, after = (weights.load(path).state_dict()["head.4.weight"] for path in (first, "on/model.safetensors"))
     assert torch.allclose(before, after, atol=1e-6)
     capfd.readouterr()
     assert "holds a run already" in refused("train variant.yaml --config train.yaml --device cpu", capfd)
@@ -225,7 +320,7 @@ def test_weights_without_hints_begin_a_variant_with_hints(here: Path, capfd: pyt
     edited(Path("."), str({**NETWORK, "hints": True}), "told")
     words = "train told.yaml --config train.yaml --from model.safetensors --set optimizer.lr=1.0e-12 --out on"
     assert main([*words.split(), "--device", "cpu"]) == 0
-    start, told = CheapMatting.load("model.safetensors"), CheapMatting.load("on/model.safetensors")
+    start, told = weights.load("model.safetensors"), weights.load("on/model.safetensors")
     taken = told.stem_half[0].weight
     torch.testing.assert_close(taken[:, :6], start.stem_half[0].weight, rtol=0, atol=1e-6)
     assert taken.shape[1] == 8 and taken[:, 6:].abs().max() < 1e-6
@@ -243,7 +338,7 @@ def test_a_damaged_image_in_a_process_of_its_own(here: Path) -> None:
     # OpenCV writes lines of its own to stderr, unless it is told not to before it starts.
     cut("photo.png", 500)
     done = subprocess.run(
-        [sys.executable, "-m", "cheapmatting.command", *MATTE.split()], capture_output=True, text=True
+        [sys.executable, "-m", "cheapmatting", *MATTE.split()], capture_output=True, text=True
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: photo.png: is damaged or not an image") and done.stderr.count("\n") == 1

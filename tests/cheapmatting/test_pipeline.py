@@ -21,7 +21,9 @@ from atldas.search import Search
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
-from cheapmatting.model.network import CheapMatting, NetworkConfig, variant
+from cheapmatting.model import weights
+from cheapmatting.model.network import NetworkConfig
+from cheapmatting.model.variants import variant
 from cheapmatting.pipeline import example, load_pipeline, side_by_side
 from cheapmatting.training.train import Training
 
@@ -60,7 +62,7 @@ def command(folder: Path, *more: str, **changes: Any) -> list[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A whole run in a process of its own: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("pipeline") / "run"
-    arguments = [sys.executable, "-m", "cheapmatting.command", *command(folder)]
+    arguments = [sys.executable, "-m", "cheapmatting", *command(folder)]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
@@ -90,7 +92,7 @@ def test_a_whole_run_leaves_what_its_summary_names(finished: tuple[Path, str]) -
 def test_the_files_of_a_whole_run_load_and_belong_together(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     genotype = Genotype.load(folder / "variant.yaml")
-    network = CheapMatting.load(folder / "model.safetensors")
+    network = weights.load(folder / "model.safetensors")
     assert network.genotype == genotype == Genotype.load(folder / "search" / "genotype.yaml")
     assert network.config == NetworkConfig.of(genotype) == variant(folder / "variant.yaml").config
     assert plain(network.config)["width"] == NETWORK["width"]
@@ -106,7 +108,7 @@ def test_the_files_of_a_whole_run_load_and_belong_together(finished: tuple[Path,
 
 
 def results(folder: Path) -> tuple[Any, ...]:
-    model = CheapMatting.load(folder / "model.safetensors").state_dict()
+    model = weights.load(folder / "model.safetensors").state_dict()
     texts = [(folder / name).read_text() for name in ("summary.yaml", "search/log.csv", "train/log.csv")]
     return {name: tensor.numpy().tobytes() for name, tensor in model.items()}, texts
 
@@ -180,11 +182,16 @@ def test_beginning_twice_and_resuming_nothing(
     [
         ({"report__photo": "nobody.jpg"}, "nobody.jpg: no such file, nor a bundled example"),
         ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
-        ({"report__trimap": "chelsea_trimap.png"}, "the trimap must have the image's size"),
+        ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
-        ({"report__data__sources": [{"backgrounds": "/nowhere"}]}, "/nowhere"),
+        ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),
         ({"train__losses": {"l2": 1}}, "quickstart: train.losses: found"),
         ({"search__space": "mating"}, "mating"),
+        (
+            {"search__task": "atldas.classification:ImageFolderTask"},
+            "quickstart: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got atldas.",
+        ),
+        ({"search__task": "atldas.cost:cost"}, "got atldas.cost:cost; `atldas search` is for other tasks"),
         ({"search__task_options__network__width": 7}, "quickstart: search: task_options.network.width: found 7"),
         ({"train__optimiser": {}}, "quickstart: train.optimiser: found an unknown key (did you mean optimizer?)"),
     ],

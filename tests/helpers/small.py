@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from pathlib import Path
@@ -12,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from atldas.common.checksum import sha256_of_arrays
 from atldas.common.config import fill
 from atldas.genotype import Genotype
 from cheapmatting.data.config import DataConfig, make_source
 from cheapmatting.data.sample import Sample
-from cheapmatting.model.network import CheapMatting, variant
+from cheapmatting.model.network import CheapMatting
+from cheapmatting.model.variants import variant
 from cheapmatting.training.recipe import TrainConfig
 from cheapmatting.training.train import Training
 
@@ -61,10 +62,7 @@ def training_settings(**changes: Any) -> TrainConfig:
 
 def digests(state: dict[str, torch.Tensor]) -> dict[str, str]:
     """A short stand-in for the bits of every tensor: pytest takes minutes to describe how long texts differ."""
-    return {
-        name: hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
-        for name, tensor in state.items()
-    }
+    return {name: sha256_of_arrays(tensor.detach().numpy()) for name, tensor in state.items()}
 
 
 def edited(folder: Path, network: str, name: str = "mine") -> Path:

@@ -16,15 +16,15 @@ from torch import nn
 
 from atldas.common import processes
 from atldas.common.runfolder import load_checkpoint, logged, read_log
-from cheapmatting.model.network import CheapMatting
+from cheapmatting.model import weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo needs a POSIX system here")
 RECIPE = f"""
 schema: 1
 steps: 8
 batch: 2
-then: [{{steps: 2, batch: 1, size: 96}}]
-accumulate: 2
+further_stages: [{{steps: 2, batch: 1, size: 96}}]
+gradient_accumulation: 2
 workers: 0
 data: {{size: {SIZE}}}
 losses: {{l1_unknown: 1.0, l1_known: 0.5, laplacian: 0.1}}
@@ -38,14 +38,14 @@ log_every: 1
 checkpoint_every: 2
 """
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-DOUBLED = ["--set", "batch=4", "--set", "then=[{steps: 2, batch: 2, size: 96}]"]
+DOUBLED = ["--set", "batch=4", "--set", "further_stages=[{steps: 2, batch: 2, size: 96}]"]
 
 
 def command(tmp_path: Path, folder: str, *options: str) -> list[str]:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE)
     variant = edited(tmp_path, str(NETWORK))
-    arguments = ["cheapmatting.command", "train", str(variant), "--config", str(recipe), "--device", "cpu"]
+    arguments = ["cheapmatting", "train", str(variant), "--config", str(recipe), "--device", "cpu"]
     return ["-m", *arguments, "--out", str(tmp_path / folder), *options]
 
 
@@ -64,9 +64,9 @@ def assert_same_run(found: Path, expected: Path) -> None:
         assert found_steps == steps
         assert found_values == pytest.approx(values, rel=0.2 if column == "gradient_norm" else 3e-3), column
         assert column == "SAD" or found_values[:2] == pytest.approx(values[:2], rel=1e-4), column
-    weights = [CheapMatting.load(folder / "model.safetensors").state_dict() for folder in (found, expected)]
-    for name, tensor in weights[1].items():
-        assert torch.allclose(weights[0][name], tensor, rtol=0.02, atol=1e-3), name
+    states = [weights.load(folder / "model.safetensors").state_dict() for folder in (found, expected)]
+    for name, tensor in states[1].items():
+        assert torch.allclose(states[0][name], tensor, rtol=0.02, atol=1e-3), name
 
 
 @pytest.fixture(scope="module")

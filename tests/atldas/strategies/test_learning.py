@@ -11,7 +11,8 @@ from stripes import CHOICE_SPACE, SPACE, WIDTH_SPACE
 
 from atldas.common.config import fill
 from atldas.common.errors import UserError
-from atldas.search import Experiment, Found, search
+from atldas.experiment import Experiment
+from atldas.search import Found, search
 
 CPU = torch.device("cpu")
 

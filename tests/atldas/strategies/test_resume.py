@@ -14,10 +14,11 @@ from stripes import CHOICE_SPACE
 
 from atldas.common.config import fill
 from atldas.common.runfolder import load_checkpoint
+from atldas.experiment import Experiment
 from atldas.genotype import Genotype
 from atldas.halving import Archive
 from atldas.oracles import Oracle
-from atldas.search import Experiment, Search, search
+from atldas.search import Search, search
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pairs import equal, write_cutout, write_pair
+from pairs import equal, synthetic, write_cutout, write_pair
 
 from atldas.common.config import fill, plain
 from atldas.common.errors import UserError
+from cheapmatting.data.augment import PLAIN
 from cheapmatting.data.composed import ComposedSource
-from cheapmatting.data.config import DataConfig, MixedSource, SourceConfig, make_source
+from cheapmatting.data.config import CutoutsConfig, DataConfig, PairsConfig, make_source
 from cheapmatting.data.loader import Pool, batches
 from cheapmatting.data.sample import Batch
-from cheapmatting.data.sources import FolderSource, LayeredSource, SyntheticSource
+from cheapmatting.data.sources import LayeredSource, MixedSource
 from cheapmatting.drawing.foregrounds import FOREGROUNDS
 from cheapmatting.images import write_image
 
@@ -50,18 +51,10 @@ def same(first: Batch, second: Batch) -> bool:
 
 def test_defaults_are_plain_synthetic_pairs():
     settings = DataConfig()
-    assert settings.augment is None and settings.size == 256 and settings.trimap_radii == (1, 15)
+    assert settings.augment == PLAIN and settings.size == 256 and settings.augment.trimap.radii == (1, 15)
     source = make_source(DataConfig(size=48), 3)
     assert isinstance(source, LayeredSource)
-    assert all(equal(source[i], SyntheticSource(48, 3)[i]) for i in range(3))
     assert fill(DataConfig, plain(DataConfig()), "x") == settings
-
-
-def test_a_folder_by_configuration_is_the_folder_source(mix):
-    one = SourceConfig(**mix["sources"][0])
-    source = make_source(DataConfig(size=48, sources=(one,)), 5)
-    same_folder = FolderSource(one.foregrounds, one.backgrounds, 48, 5)
-    assert all(equal(source[i], same_folder[i]) for i in range(4))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -76,7 +69,7 @@ def test_batches_are_the_same_from_any_number_of_workers(mix, workers):
 
 
 def test_a_mix_draws_by_weight_and_apart_from_what_the_sources_draw():
-    sources = [SyntheticSource(32, 0, kinds=[kind]) for kind in ("sharp", "smoke", "glass")]
+    sources = [synthetic(32, 0, kinds=(kind,)) for kind in ("sharp", "smoke", "glass")]
     mixed = MixedSource(sources, [1, 2, 1], seed=0)
     drawn = [next(k for k, source in enumerate(sources) if equal(source[i], mixed[i])) for i in range(60)]
     shares = np.bincount(drawn, minlength=3) / 60
@@ -101,8 +94,8 @@ def test_held_out_names_never_appear_in_training(mix, tmp_path):
     names = tmp_path / "held_out.txt"
     names.write_text("cut0.png\n")
     training, held_out = (
-        make_source(DataConfig(size=48, sources=(SourceConfig(**mix["sources"][0], **{key: str(names)}),)), 0)
-        for key in ("without", "only")
+        make_source(DataConfig(size=48, sources=(CutoutsConfig(**mix["sources"][0], **{key: str(names)}),)), 0)
+        for key in ("exclude", "include")
     )
     stems = [{path.stem for path in source.foreground.folder.paths} for source in (training, held_out)]
     assert stems == [{"broken", "cut1", "cut2"}, {"cut0"}]
@@ -111,8 +104,8 @@ def test_held_out_names_never_appear_in_training(mix, tmp_path):
 def test_backgrounds_are_held_out_by_name_too(mix, tmp_path):
     names = tmp_path / "photos.txt"
     names.write_text("photo0\nphoto1\n")
-    for key, expected in (("backgrounds_only", 2), ("backgrounds_without", 1)):
-        one = SourceConfig(**mix["sources"][0], **{key: str(names)})
+    for key, expected in (("backgrounds_include", 2), ("backgrounds_exclude", 1)):
+        one = CutoutsConfig(**mix["sources"][0], **{key: str(names)})
         assert len(make_source(DataConfig(sources=(one,)), 0).background.photos) == expected
 
 
@@ -127,7 +120,9 @@ def test_kinds_become_their_sources(mix):
 
 
 def test_drawn_kinds_are_as_frequent_as_they_are_named():
-    drawn = make_source(fill(DataConfig, {"size": 48, "sources": [{"kinds": ["net", "smoke", "net"]}]}, "x"), 0)
+    drawn = make_source(
+        fill(DataConfig, {"size": 48, "sources": [{"kind": "synthetic", "kinds": ["net", "smoke", "net"]}]}, "x"), 0
+    )
     assert drawn.foreground.kinds == ("net", "smoke", "net")
     assert make_source(fill(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
 
@@ -135,17 +130,18 @@ def test_drawn_kinds_are_as_frequent_as_they_are_named():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"kind": "cutouts"}, "for kind cutouts: foregrounds needed, only, without, backgrounds, .* possible"),
-        ({"foregrounds": "x"}, "for kind synthetic: nothing needed, kinds, backgrounds"),
-        ({"kinds": ["hair", "hairs"]}, "sources.0..kinds.1.: found .?hairs.*one of hair, fur"),
-        ({"kinds": []}, "sources.0..kinds: found"),
-        ({"kind": "cutouts", "foregrounds": "x", "kinds": ["hair"]}, "for kind cutouts: foregrounds needed"),
-        ({"kind": "pairs", "foregrounds": "x"}, "for kind pairs: foregrounds and alphas needed"),
-        ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, "trimaps, only, without possible"),
-        ({"kind": "cutouts", "foregrounds": "x", "backgrounds_only": "y"}, "beside a folder of backgrounds alone"),
-        ({"kind": "video"}, 'sources.0..kind: found "video"'),
-        ({"weight": 0}, "sources.0..weight: found 0"),
-        ({"folder": "x"}, "sources.0..folder: found an unknown key"),
+        ({"kind": "cutouts"}, r"sources\[0\]\.foregrounds: .*nothing"),
+        ({"kind": "synthetic", "foregrounds": "x"}, r"sources\[0\]\.foregrounds: .*unknown key"),
+        ({"kind": "synthetic", "kinds": ["hair", "hairs"]}, r"sources\[0\]\.kinds\[1\]: .*hairs"),
+        ({"kind": "synthetic", "kinds": []}, r"sources\[0\]\.kinds: "),
+        ({"kind": "cutouts", "foregrounds": "x", "kinds": ["hair"]}, r"sources\[0\]\.kinds: .*unknown key"),
+        ({"kind": "cutouts", "foregrounds": "x", "exlude": "y"}, r"exlude: .*unknown key.*did you mean exclude"),
+        ({"kind": "pairs", "foregrounds": "x"}, r"sources\[0\]\.alphas: .*nothing"),
+        ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, r"\.backgrounds: .*unknown key"),
+        ({"kind": "cutouts", "foregrounds": "x", "backgrounds_include": "y"}, "a folder of backgrounds beside"),
+        ({"kind": "video"}, r"sources\[0\]\.kind: .*synthetic, cutouts, pairs, composed.*video"),
+        ({"foregrounds": "x"}, r"sources\[0\]\.kind: .*nothing"),
+        ({"kind": "synthetic", "weight": 0}, r"sources\[0\]\.weight: .*0"),
     ],
 )
 def test_faulty_sources_are_named(keys, message):
@@ -154,7 +150,7 @@ def test_faulty_sources_are_named(keys, message):
 
 
 def test_a_missing_folder_is_named():
-    missing = SourceConfig(kind="pairs", foregrounds="no/fg", alphas="no/alpha")
+    missing = PairsConfig(foregrounds="no/fg", alphas="no/alpha")
     with pytest.raises(UserError, match="no/fg: does not exist; a folder of images is needed"):
         make_source(DataConfig(sources=(missing,)), 0)
 
@@ -165,7 +161,7 @@ def test_a_pool_makes_each_sample_once():
 
         def __getitem__(self, index: int):
             Counted.made += 1
-            return SyntheticSource(32, 0)[index]
+            return synthetic(32, 0)[index]
 
     pool = Pool(Counted(), 2)
     assert equal(pool[0], pool[2]) and equal(pool[1], pool[3]) and Counted.made == 2

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from cheapmatting.data.contact_sheet import contact_sheet, pictures
-from cheapmatting.data.sources import SyntheticSource
 from cheapmatting.drawing.backgrounds import BACKGROUNDS, camouflaged, procedural_background
 from cheapmatting.drawing.compositing import Canvas, as_layer, extended_colours, over, straight
 from cheapmatting.drawing.foregrounds import FOREGROUNDS
-from cheapmatting.images import read_image
 
 SIZE = 128
 
@@ -165,13 +162,3 @@ def test_extended_colours_come_from_the_neighbourhood():
     assert colours[:, 8:20, 0].min() > 0.7 and colours[:, 44:56, 2].min() > 0.7
     np.testing.assert_allclose(colours.sum(axis=2), 1, atol=1e-5)
     np.testing.assert_array_equal(alpha, layer[..., 3])
-
-
-def test_contact_sheet_shows_every_column(tmp_path):
-    samples = [SyntheticSource(64, 0)[i] for i in range(2)]
-    contact_sheet(samples, tmp_path / "sheet.png", ["one", "two"], tile=64)
-    sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (18 + 2 * 66, 5 * 66, 3)
-    tiles = [sheet[18 + 66 : 18 + 66 + 64, 66 * i : 66 * i + 64] / 255 for i in range(5)]
-    for tile, picture in zip(tiles, pictures(samples[1]), strict=True):
-        np.testing.assert_allclose(tile[20:], picture[20:], atol=0.5 / 255 + 1e-6)  # below the label

@@ -16,11 +16,11 @@ from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from cheapmatting.arrays import Bytes
 from cheapmatting.evaluation import evaluate as module
-from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, Measured, add_arguments, read_table, run
-from cheapmatting.evaluation.metrics import METRICS
-from cheapmatting.evaluation.pairing import pair_files
-from cheapmatting.evaluation.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
+from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, add_arguments, columns, read_table, run
+from cheapmatting.evaluation.metrics import METRICS, Metric
 from cheapmatting.images import read_image, write_image
+from cheapmatting.model import weights
+from cheapmatting.picture_grid import GAP, LABEL, picture_grid
 
 
 def call(*arguments: object) -> int:
@@ -97,12 +97,45 @@ def test_figures_by_hand(folders, capsys):
     assert "MSE     520.000 x 10^-3" in shown
 
 
+def test_a_further_metric_appears_everywhere(folders, capsys, monkeypatch):
+    def furthest(alpha, truth, trimap):
+        return float(np.abs(alpha.astype(int) - truth)[trimap == 128].max())
+
+    labels = []
+
+    def grid(headings, rows):
+        labels.extend(row.label for row in rows)
+        return picture_grid(headings, rows)
+
+    monkeypatch.setitem(METRICS, "Furthest", Metric(furthest, times=0.1, unit="tens of levels"))
+    monkeypatch.setattr(module, "picture_grid", grid)
+    assert folders.measure() == 0
+    rows = rows_of(folders.out)
+    assert list(rows["a"]) == ["name", "SAD", "MSE", "Grad", "Conn", "Furthest", "unknown", "width", "height"]
+    assert [float(rows[name]["Furthest"]) for name in ("a", "b")] == [51, 255]
+    assert yaml.safe_load((folders.out / MEANS).read_text())["Furthest"] == 153
+    assert "Furthest    15.300 tens of levels" in capsys.readouterr().out
+    assert [label.split(", ")[-1] for label in labels] == ["Furthest 255; 2 x 2", "Furthest 51; 3 x 2"]
+    assert [line.figures["Furthest"] for line in read_table(folders.out / TABLE)] == [51, 255]
+
+
 def test_images_in_which_nothing_is_unknown_are_told(folders, capsys):
     write_image(folders.trimaps / "b.png", plane([0, 0], [0, 0]))
     folders.measure()
     assert float(rows_of(folders.out)["b"]["SAD"]) == 0
     assert "nothing is unknown in 1 of them, which count as 0: b" in capsys.readouterr().out
     assert yaml.safe_load((folders.out / MEANS).read_text())["images_without_unknown_pixels"] == 1
+
+
+def test_alphas_of_rgba_files_are_their_alpha_channel(folders):
+    alpha, unknown = plane([51, 204, 9], [0, 0, 255]), np.full((2, 3), 128, np.uint8)
+    cutout = np.dstack([np.full((2, 3, 3), (90, 5, 250), np.uint8), alpha])
+    folders.add("a", cutout, alpha, unknown)
+    folders.measure()
+    assert rows_of(folders.out)["a"]["SAD"] == "0.0"
+    folders.add("a", cutout[..., :3].copy(), alpha, unknown)
+    with pytest.raises(UserError, match=r"predictions/a\.png: expected an alpha matte .* got a colour image"):
+        folders.measure("--out", folders.root / "again")
 
 
 def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog):
@@ -126,16 +159,6 @@ def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog)
         "truths without predictions": ["extra"],
         "predictions without a trimap": ["lonely", "without"],
     }
-
-
-def test_names_in_folders_below_and_with_dots(tmp_path):
-    made = Folders(tmp_path)
-    for name in ("x/c.1", "y/c.1"):
-        made.add(name, plane([255]), plane([0]), plane([128]))
-    assert [entry.name for entry in pair_files(made.truths, made.trimaps, made.predictions).entries] == [
-        "x/c.1",
-        "y/c.1",
-    ]
 
 
 def test_two_files_of_one_name_are_refused(folders):
@@ -166,7 +189,7 @@ def test_empty_and_missing_folders(folders, tmp_path):
 @pytest.mark.parametrize("kind", ["truths", "trimaps"])
 def test_other_sizes_are_refused(folders, kind):
     write_image(getattr(folders, kind) / "b.png", plane([128, 0, 0]))
-    with pytest.raises(UserError, match=rf"{kind}/b\.png: is 3 x 1, but .*predictions/b\.png is 2 x 2 pixels"):
+    with pytest.raises(UserError, match=rf"{kind}/b\.png: expected 2 x 2 pixels, as .*predictions/b\.png has"):
         folders.measure()
     # Once that is mended, the first image need not be measured again.
     write_image(getattr(folders, kind) / "b.png", plane([128, 0], [0, 0]))
@@ -239,7 +262,7 @@ def test_an_interrupted_run_goes_on(folders, monkeypatch, capsys):
 
 def test_a_foreign_table_is_refused(folders):
     folders.measure()
-    for text in ("name,SAD\na,1\n", ",".join(Measured._fields) + "\na,x,0,0,0,1,1,1\n"):
+    for text in ("name,SAD\na,1\n", ",".join(columns()) + "\na,x,0,0,0,1,1,1\n"):
         (folders.out / TABLE).write_text(text)
         with pytest.raises(UserError, match="is not a table of this program"):
             folders.measure("--resume")
@@ -257,7 +280,7 @@ def photos(tmp_path: Path) -> Folders:
         write_image(made.images / f"p{number}.png", image)
         write_image(made.trimaps / f"p{number}.png", trimap)
         write_image(made.truths / f"p{number}.png", rng.integers(0, 256, size).astype(np.uint8))
-    small_network().save(tmp_path / "w.safetensors")
+    weights.save(small_network(), tmp_path / "w.safetensors")
     return made
 
 
@@ -279,14 +302,14 @@ def test_both_forms_give_the_same(photos, monkeypatch):
     assert (photos.predictions / "p1.png").exists()
     with pytest.raises(UserError, match="views was 1, now 2"):
         call(*network_arguments(photos, "--out", photos.out, "--resume", "--views", "2"))
-    small_network(seed=1).save(photos.root / "w.safetensors")
+    weights.save(small_network(seed=1), photos.root / "w.safetensors")
     with pytest.raises(UserError, match="weights_sha256 was"):
         call(*network_arguments(photos, "--out", photos.out, "--resume"))
 
 
 def test_an_image_of_another_size_than_its_trimap(photos):
     write_image(photos.trimaps / "p1.png", photograph(40, 33)[1])
-    with pytest.raises(UserError, match=r"p1\.png: is 33 x 40 pixels, but .*p1\.png is 32 x 40"):
+    with pytest.raises(UserError, match=r"p1\.png: expected 32 x 40 pixels, as .*p1\.png has, got 33 x 40"):
         call(*network_arguments(photos, "--out", photos.out))
 
 
@@ -309,7 +332,7 @@ def test_misuse(photos, capsys):
     for kind in ("images", "truths", "trimaps"):
         with pytest.raises(UserError, match=f"is the folder of --{kind}, whose files it would overwrite"):
             call(*network_arguments(photos, "--save", getattr(photos, kind) / ".." / kind))
-    with pytest.raises(UserError, match="weights cannot be read"):
+    with pytest.raises(UserError, match="expected a file, a run"):
         call("--weights", photos.root / "none.safetensors", "--images", photos.images, *folders)
 
 
@@ -323,20 +346,3 @@ def test_the_worst_come_first(tmp_path):
     assert worst.shape == (LABEL + 10 * (LABEL + 256), 4 * (256 + GAP) - GAP, 3)
     for rank in range(10):  # the prediction's column
         assert worst[LABEL + rank * (LABEL + 256) + LABEL + 128, 2 * (256 + GAP) + 128, 0] == 20 * (11 - rank)
-
-
-def test_a_strip_fits_pictures_and_leaves_room_for_missing_ones():
-    tall, small = np.full((100, 50, 3), 7, np.uint8), np.full((5, 10), 9, np.uint8)
-    strip = picture_strip(["a", "b"], [Row("one", [tall, small]), Row("two", [None, small])], tile=50)
-    assert strip.shape == (LABEL + (LABEL + 50) + (LABEL + 25), 2 * 50 + GAP, 3)
-    first = strip[2 * LABEL : 2 * LABEL + 50]
-    assert (first[:, :25] == 7).all() and (first[:, 25:50] == 235).all()
-    assert (first[:25, 54:] == 9).all() and (first[25:, 54:] == 235).all()
-    second = strip[3 * LABEL + 50 :]
-    assert (second[:, :50] == 235).all() and (second[:, 54:] == 9).all()
-
-
-def test_errors_are_red_and_blue():
-    alpha, truth = plane([255, 0, 128, 255]), plane([0, 255, 128, 0])
-    picture = error_picture(alpha, truth, plane([128, 128, 128, 255]))
-    assert picture[0].tolist() == [[255, 85, 0], [0, 85, 255], [0, 0, 0], [45, 45, 45]]

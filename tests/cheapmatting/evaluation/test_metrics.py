@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from atldas.common.errors import UserError
-from cheapmatting.evaluation.connectivity import STEPS, connected_level, largest_component, lowest_level
 from cheapmatting.evaluation.metrics import (
     METRICS,
     connectivity_error,
@@ -71,15 +70,6 @@ def test_conn_153_reaches_the_threshold_of_six_tenths() -> None:
     assert connectivity_error(p, g, unknown_at(p, (0, 1))) == pytest.approx(0.4 / 1000, rel=1e-9)
 
 
-def test_thresholds_are_those_of_single_precision() -> None:
-    for step in range(STEPS + 1):
-        for level in range(256):
-            single = np.float32(level) / np.float32(255) >= np.float32(step / 10)
-            assert (level >= lowest_level(step)) == single
-    sixth = np.arange(0, 1.1, 0.1)[6]  # in double precision 153, and it alone, falls on the wrong side
-    assert [level for level in range(256) if (level / 255 >= sixth) != (level >= lowest_level(6))] == [153]
-
-
 def test_conn_background_is_never_a_component() -> None:
     # A 5x5 picture with a main body of one pixel F = (2, 2) and its neighbour N = (2, 3), which has p = 1,
     # g = 127 = 0.498. Omega is {F, N} up to 0.4 and {F} above, so l(N) = 0.4:
@@ -116,24 +106,6 @@ def test_conn_of_equal_components_the_first_down_the_columns_is_taken() -> None:
     p, g = levels([[0, 255], [255, 0]]), levels([[0, 127], [127, 0]])
     assert connectivity_error(p, g, unknown_at(p, (0, 1))) == pytest.approx(128 / 255 / 1000, rel=1e-9)
     assert connectivity_error(p, g, unknown_at(p, (1, 0))) == pytest.approx(0.6 / 1000, rel=1e-9)
-
-
-def test_conn_once_out_of_omega_a_pixel_keeps_its_level() -> None:
-    # X is two pixels of 128, apart from Y, one pixel of 255. Up to 0.5 Omega is X (128 >= 127.5), from 0.6 on
-    # it is Y; but Y was outside at 0.1 already, so l(Y) = 0; and l(X) = 0.5.
-    p = levels([[128, 128, 0, 255]])
-    np.testing.assert_allclose(connected_level(p, p), [[0.5, 0.5, 0, 0]])
-
-
-def test_conn_what_is_never_left_out_gets_one() -> None:
-    np.testing.assert_array_equal(connected_level(levels([[255, 254]]), levels([[255, 255]])), [[1.0, 0.9]])
-
-
-def test_largest_component_of_any_memory_layout() -> None:
-    mask = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0]], np.bool_)
-    np.testing.assert_array_equal(largest_component(mask), [[1, 0, 0], [1, 0, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(largest_component(mask.T), [[1, 1, 0], [0, 0, 0], [0, 0, 0]])
-    assert not largest_component(np.zeros((2, 2), np.bool_)).any()
 
 
 # --- Gradient ---

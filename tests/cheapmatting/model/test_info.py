@@ -10,6 +10,7 @@ import pytest
 from small import NETWORK, edited
 
 from atldas.common.errors import UserError
+from atldas.genotype import CellGenotype, Edge, Genotype
 from cheapmatting.model import info as info_module
 from cheapmatting.model.info import parse_size, table
 
@@ -95,4 +96,19 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     path = edited(tmp_path, "{width: 15}")
     with pytest.raises(UserError) as error:
         inspect(str(path), 96, 96)
-    assert str(error.value) == f"{path}: network.width: found 15 (an integer), allowed is a multiple of 2"
+    text = str(error.value)
+    assert text.startswith(f"{path}: network.width: ") and "a multiple of 2 from 2 to 1024" in text
+
+
+def test_nodes_that_nothing_reads_are_named(tmp_path: Path) -> None:
+    cells = dict(Genotype.load("cheapmatting").cells)
+    # Node 3 is read by node 4 alone, and node 4 by nothing.
+    nodes = ((Edge("skip_connect", 0),), (Edge("sep_conv_3x3", 1),), (Edge("skip_connect", 3), Edge("sep_conv_3x3", 0)))
+    cells["normal"] = CellGenotype(2, nodes, (2,))
+    Genotype("wasteful", cells, NETWORK).save(tmp_path / "wasteful.yaml")
+    wasteful = inspect(str(tmp_path / "wasteful.yaml"), 96, 96)
+    assert table([wasteful], 96, 96).splitlines()[-2:] == [
+        "wasteful: normal cell: nothing reads node 3; without effect: sep_conv_3x3(1)",
+        "wasteful: normal cell: nothing reads node 4; without effect: skip_connect(3), sep_conv_3x3(0)",
+    ]
+    assert inspect("cheapmatting", 1024, 1024).dead == []

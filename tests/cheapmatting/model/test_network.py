@@ -14,7 +14,8 @@ from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
 from atldas.common.errors import UserError
 from atldas.cost import parameters
 from atldas.genotype import CellGenotype, Edge, Genotype
-from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock, variant
+from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock
+from cheapmatting.model.variants import variant
 
 ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
 
@@ -24,11 +25,21 @@ ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
     [
         ("widht: 16", "network.widht", "an unknown key (did you mean width?)", "width, cells, reductions, stem"),
         ("width: 15", "network.width", "15", "multiple of 2"),
-        ("width: 0", "network.width", "0", "greater than 0"),
+        ("width: 0", "network.width", "0", "a multiple of 2 from 2 to 1024 (a factorized reduce makes two halves)"),
         ("width: '16'", "network.width", '"16" (text)', "integer"),
         ("stem_mid: 12", "network.stem_mid", "12", "multiple of 8"),
         ("decoder_mid: [64, 64, 32, 20]", "network.decoder_mid[3]", "20", "multiple of 8"),
         ("decoder: [64, 64, 32]", "network.decoder[3]", "nothing", "needed"),
+        ("width: 1000000000", "network.width", "1000000000", "a multiple of 2 from 2 to 1024"),
+        ("stem: 1000000000", "network.stem", "1000000000", "4096"),
+        (
+            "decoder_mid: [64, 64, 32, 8000]",
+            "network.decoder_mid[3]",
+            "8000",
+            "from 8 to 4096 (GroupNorm has 8 groups)",
+        ),
+        ("cells: 1000000", "network.cells", "1000000", "100"),
+        ("pooling_windows: [1000]", "network.pooling_windows[0]", "1000", "999"),
         ("cells: 2", "network.cells", "2", "greater than or equal to 3"),
         ("reductions: [9, 4]", "network", "[9, 4]", "two rising cell numbers under cells (14), not reductions (9, 4)"),
         ("reductions: [4, 4]", "network", "[4, 4]", "not reductions (4, 4)"),

@@ -12,9 +12,11 @@ import torch
 from atldas.common.errors import UserError
 from atldas.cost import cost, macs_by_part, parameters
 from atldas.genotype import Genotype
-from cheapmatting.model.network import CheapMatting, variant
+from cheapmatting.model import weights
+from cheapmatting.model.network import CheapMatting
 from cheapmatting.model.published import UNUSED_PARAMETERS, rename_published
-from cheapmatting.model.weights import load_model, take_weights
+from cheapmatting.model.variants import variant
+from cheapmatting.model.weights import take_weights
 
 PARITY = Path(__file__).parents[4] / "shared" / "parity"
 needs_fixture = pytest.mark.skipif(not PARITY.is_dir(), reason=f"the published network's fixture {PARITY} is absent")
@@ -69,7 +71,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def network(checkpoint: Path) -> CheapMatting:
-    return CheapMatting.load(checkpoint)
+    return weights.load(checkpoint)
 
 
 @needs_fixture
@@ -136,12 +138,12 @@ def test_a_checkpoint_with_other_tensors_names_them(tmp_path: Path) -> None:
     path = tmp_path / "wrong.ckpt"
     torch.save({"model": state}, path)
     with pytest.raises(UserError) as error:
-        load_model(path)
+        weights.load(path)
     text = str(error.value)
     assert "3 tensors differ" in text
     assert "stem_half.0.bias: missing" in text
     assert "surprise.weight: left over" in text
-    assert "head.4.weight: found shape [1, 16, 3, 3], allowed is [1, 16, 1, 1]" in text
+    assert "head.4.weight: expected shape [1, 16, 1, 1], got [1, 16, 3, 3]" in text
 
 
 def test_size_and_cost_are_the_published_ones() -> None:

@@ -14,7 +14,7 @@ from small import samples
 from atldas.common.config import config, fill
 from atldas.common.errors import UserError
 from cheapmatting.data.sample import Batch, collate
-from cheapmatting.training.losses import LOSSES, Weights, evened, gradient, laplacian, weighted_losses
+from cheapmatting.training.losses import LOSSES, Losses, evened, gradient, laplacian, weighted_losses
 
 AT_ZERO = {"charbonnier": 1e-3}  # its smoothing is what is left of it for a perfect alpha
 
@@ -221,7 +221,7 @@ def test_evenness_leaves_pairs_with_as_many_unknown_pixels_and_those_with_none()
 
 @config
 class Recipe:
-    losses: Weights
+    losses: Losses
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,19 @@ class Recipe:
         ({}, "recipe: losses: found {} (a mapping), allowed is one or more of l1_unknown, "),
         ({"l1": 1.0}, 'recipe: losses: found {"l1": 1.0} (a mapping), allowed is one or more of l1_unknown, l1_known'),
         ({"l1_known": 0.0}, "at least one with a weight over 0"),
-        ({"l1_known": -1.0}, "recipe: losses.l1_known: found -1.0 (a number), allowed is greater than or equal to 0"),
+        ({"l1_known": -1.0}, "recipe: losses.l1_known: found -1.0 (a number), allowed is a weight of 0 or more, or"),
         ({"l1_known": "1"}, "recipe: losses.l1_known: found"),
         ({"l1_known": float("inf")}, "recipe: losses.l1_known: found"),
+        ({"l1_known": True}, "recipe: losses.l1_known: found true (a truth value), allowed is a weight of 0 or more"),
+        (
+            {"laplacian": {"levels": 3}},
+            'recipe: losses.laplacian: found {"levels": 3} (a mapping), allowed is a weight',
+        ),
+        ({"laplacian": {"weight": 1, "levels": 0}}, "recipe: losses.laplacian: found"),
+        ({"laplacian": {"weight": 1, "levels": 2.5}}, "for laplacian: a whole number of levels, not 2.5"),
+        ({"laplacian": {"weight": 1, "level": 2}}, "for laplacian: weight, levels, not level"),
+        ({"l1_known": {"weight": 1, "alpha": 2}}, "for l1_known: weight, not alpha"),
+        ({"laplacian": {"weight": 0, "levels": 2}}, "at least one with a weight over 0"),
     ],
 )
 def test_wrong_weights(losses: dict[str, object], message: str) -> None:
@@ -240,3 +250,27 @@ def test_wrong_weights(losses: dict[str, object], message: str) -> None:
         fill(Recipe, {"losses": losses}, "recipe")
     assert message in str(error.value)
     assert fill(Recipe, {"losses": {"l1_known": 0, "gradient": 1}}, "r").losses == {"l1_known": 0.0, "gradient": 1.0}
+
+
+def test_parameters_of_a_loss_from_the_configuration() -> None:
+    given = {
+        "l1_unknown": {"weight": 2},
+        "laplacian": {"weight": 1, "levels": 2},
+        "charbonnier": {"weight": 3, "epsilon": 1},
+    }
+    losses = fill(Recipe, {"losses": given}, "r").losses
+    # What has no parameters is written in the short form, so that both forms are one and the same run.
+    assert losses == {
+        "l1_unknown": 2.0,
+        "laplacian": {"weight": 1.0, "levels": 2},
+        "charbonnier": {"weight": 3.0, "epsilon": 1},
+    }
+    alpha, batch = torch.rand(2, 1, 64, 64), collate(samples(2))
+    total, each = weighted_losses(alpha, batch, losses)
+    assert each["laplacian"] == laplacian(alpha, batch, levels=2) != laplacian(alpha, batch)
+    # sqrt(e^2 + 1), by hand for the errors of ANSWER.
+    unknown = batch_of(TRUTH, UNKNOWN)
+    value = weighted_losses(ANSWER, unknown, {"charbonnier": {"weight": 3.0, "epsilon": 1.0}})[0].item()
+    assert value == pytest.approx(3 * sum(math.sqrt(e * e + 1) for e in (0.1, 0.4, 0.5)) / 3, rel=1e-5)
+    expected = 2 * each["l1_unknown"] + each["laplacian"] + 3 * each["charbonnier"]
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)

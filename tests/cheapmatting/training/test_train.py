@@ -22,6 +22,7 @@ from atldas.common.runfolder import load_checkpoint, logged, read_log
 from atldas.genotype import Genotype
 from cheapmatting.data.config import make_source
 from cheapmatting.data.sample import collate
+from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
 from cheapmatting.training import train as train_module
 from cheapmatting.training.losses import LOSSES
@@ -40,7 +41,7 @@ def outcome(folder: Path) -> tuple[Any, ...]:
     """What two equal runs agree on to the last bit."""
     state = load_checkpoint(folder / "checkpoint.pt")
     raw = digests(state["network"])
-    files = {name: tensors(CheapMatting.load(folder / name)) for name in ("model.safetensors", "best.safetensors")}
+    files = {name: tensors(weights.load(folder / name)) for name in ("model.safetensors", "best.safetensors")}
     return raw, files, (folder / "log.csv").read_text(), state["step"], state["best"]
 
 
@@ -208,7 +209,13 @@ def test_nothing_is_spoilt_by_a_loss_or_gradient_that_is_not_finite(
 
 
 def test_stages_follow_one_another_and_resume_inside_a_later_one(tmp_path: Path) -> None:
-    recipe = settings(steps=2, batch=2, then=[{"steps": 3, "batch": 1, "size": 160}], accumulate=2, validation=None)
+    recipe = settings(
+        steps=2,
+        batch=2,
+        further_stages=[{"steps": 3, "batch": 1, "size": 160}],
+        gradient_accumulation=2,
+        validation=None,
+    )
     assert recipe.all_steps == 5
     training = Training(small_network(), recipe, CPU)
     shapes = [tuple(batch.inputs.shape) for batch in training._pairs()]
@@ -230,8 +237,8 @@ def test_the_weights_of_the_lowest_sad_are_kept(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(train_module, "network_sad", measured)
     train(small_network(), settings(steps=4, validation={"every": 1, "pairs": 1}), tmp_path, CPU)
-    assert tensors(CheapMatting.load(tmp_path / "best.safetensors")) == seen[1]
-    assert tensors(CheapMatting.load(tmp_path / "model.safetensors")) == seen[3]
+    assert tensors(weights.load(tmp_path / "best.safetensors")) == seen[1]
+    assert tensors(weights.load(tmp_path / "model.safetensors")) == seen[3]
     assert logged(read_log(tmp_path), "SAD")[1] == [3.0, 2.0, 2.5, 2.0]
     assert load_checkpoint(tmp_path / "checkpoint.pt")["best"] == 2.0
 
@@ -251,7 +258,7 @@ def test_averaged_weights_are_the_moving_average_and_are_what_is_saved(tmp_path:
     folder = tmp_path / "run"
     train(small_network(), settings(steps=4, ema=0.75), folder, CPU)
     state = load_checkpoint(folder / "checkpoint.pt")
-    saved = CheapMatting.load(folder / "model.safetensors").state_dict()
+    saved = weights.load(folder / "model.safetensors").state_dict()
     for key, tensor in saved.items():
         assert torch.equal(tensor, state["averaged"][f"module.{key}"]), key
     assert not torch.equal(saved[name], state["network"][name])
@@ -300,7 +307,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
         f"schema: 1\nsteps: 100000\nbatch: 1\nworkers: 1\ndata: {{size: {SIZE}}}\nlosses: {{l1_unknown: 1.0}}\n"
         "log_every: 1\ncheckpoint_every: 100000\n"
     )
-    arguments = [sys.executable, "-m", "cheapmatting.command", "train", str(variant), "--config", str(recipe)]
+    arguments = [sys.executable, "-m", "cheapmatting", "train", str(variant), "--config", str(recipe)]
     arguments += ["--out", str(tmp_path / "run"), "--device", "cpu"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         log = tmp_path / "run" / "log.csv"

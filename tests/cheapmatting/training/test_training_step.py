@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_accumulated_batches_have_the_mean_of_their_gradients() -> None:
-    recipe = settings(optimizer={"clip": 1e9})
+    recipe = settings(optimizer={"max_grad_norm": 1e9})
     made = make_source(recipe.data, 7)
     halves = [collate([made[0], made[1]]), collate([made[2], made[3]])]
     accumulated = Training(small_network(), recipe, CPU)
@@ -91,7 +91,7 @@ def test_every_optimizer_moves_weights_and_decays_them(tmp_path: Path, name: str
 def test_gradients_are_clipped(tmp_path: Path) -> None:
     network = small_network()
     before = {key: parameter.clone() for key, parameter in network.named_parameters()}
-    recipe = {"name": "sgd", "lr": 1.0, "warm_up": 0, "weight_decay": 0.0, "clip": 1e-3}
+    recipe = {"name": "sgd", "lr": 1.0, "warm_up": 0, "weight_decay": 0.0, "max_grad_norm": 1e-3}
     training = Training(network, settings(optimizer=recipe), CPU)
     figures = training.train_step(collate([make_source(settings().data, 0)[0]]))
     moved = sum((p - before[key]).square().sum() for key, p in training.network.named_parameters()).sqrt()

@@ -1,0 +1,88 @@
+"""What an experiment's YAML file says: space, task, strategy, the loop, the final choice."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from pydantic import AfterValidator
+
+from .budget import BudgetConfig
+from .common.config import config, suggestion
+from .evaluate import EvaluationConfig
+from .pruning import PruningConfig
+from .strategies import STRATEGIES
+from .training import SgdConfig, TrainingConfig
+
+NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+
+
+def _strategy(name: str) -> str:
+    if ":" not in name and name not in STRATEGIES:
+        raise ValueError(f"one of {', '.join(STRATEGIES)}, or package.module:Class{suggestion(name, list(STRATEGIES))}")
+    return name
+
+
+@config
+class ArchitectureConfig:
+    """When the strategy learns, and Adam on what it learns.
+
+    Attributes:
+        start: the first step that moves the logits; until then the weights are too young to judge by.
+        every: one architecture step follows every so many weight steps.
+    """
+
+    start: Annotated[int, Ge(0)] = 0
+    every: Annotated[int, Ge(1)] = 1
+    lr: Positive = 0.01
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: Positive = 5.0
+
+
+@config
+class SearchConfig:
+    """The loop. Without steps there are no inherited weights: children are measured by other oracles."""
+
+    steps: Annotated[int, Ge(0)]
+    weights: SgdConfig = field(default_factory=SgdConfig)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    pruning: PruningConfig | None = None
+    log_every: Annotated[int, Ge(1)] = 10
+    checkpoint_every: Annotated[int, Ge(1)] = 200
+
+    def __post_init__(self) -> None:
+        if self.steps and self.architecture.start >= self.steps:
+            raise ValueError(
+                f"architecture.start under steps ({self.steps}), or nothing is learned, not {self.architecture.start}"
+            )
+
+
+@config
+class Experiment:
+    """A whole search, as `atldas search` reads it from YAML.
+
+    Attributes:
+        name: the name of the genotype that will be found.
+        space: a shipped space's name or a file.
+        task: `package.module:Class`, see `atldas.task`; `task_options` are that class's own.
+        budget: what no child may cost more than, see `budget`.
+        strategy: one of `strategies.STRATEGIES`, or `package.module:Class`; `strategy_options` are that class's own.
+        training: how `atldas train` trains what was found, from this same file; a search takes no notice.
+    """
+
+    schema: Literal[2]
+    name: Annotated[str, MinLen(1)]
+    space: str
+    task: str
+    task_options: dict[str, Any] = field(default_factory=dict)
+    strategy: Annotated[str, AfterValidator(_strategy)] = "atldas"
+    strategy_options: dict[str, Any] = field(default_factory=dict)
+    seed: Annotated[int, Ge(0)] = 0
+    budget: BudgetConfig | None = None
+    search: SearchConfig
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    training: TrainingConfig | None = None
