@@ -60,7 +60,7 @@ class Atldas:
     def __init__(self, options: AtldasOptions, context: Context) -> None:
         self.options, self.context = options, context
         self.sampler = TRAINING_SAMPLERS[options.sampler](context.space, context.generator)
-        self.regression = Regression(context.space, options.memory, options.ridge, options.pairs)
+        self.regression = Regression(context.distribution, options.memory, options.ridge, options.pairs)
         with torch.no_grad():
             self.uniform_entropy = float(context.distribution.entropy())
             self.uniform_macs = float(context.macs.expected(context.distribution))
@@ -79,7 +79,7 @@ class Atldas:
         choices = [context.space.choices_of(child) for child in children]
         self.regression.add(choices, losses.tolist())
         if self.options.estimator == "regression" and len(self.regression) >= self.options.memory // 4:
-            objective = context.distribution.expected(self.regression.factors())
+            objective = self.regression.expected()
         else:
             objective = leave_one_out(context.distribution, choices, losses)
         return objective + self._penalties(), float(losses.mean())
