@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from .builder import Builder
 from .cell import CellPlace
-from .common.config import config
+from .common.config import FilePath, config
 from .common.errors import UserError
 from .genotype import Genotype
 from .nasbench201 import Nasbench201Network, canonical
@@ -106,7 +106,7 @@ class ImageFolderOptions:
         measured: how many of the latter the metric is taken over (all, if there are fewer).
     """
 
-    folder: str
+    folder: FilePath
     image_size: Annotated[int, Ge(8)] = 32
     skeleton: Literal["darts", "nasbench201"] = "darts"
     channels: Annotated[int, Ge(2)] = 16
@@ -225,7 +225,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     }
     files = {name: paths for name, paths in files.items() if paths}
     if len(files) < 2:
-        raise UserError(f"{folder}: found {len(files)} folders with images, at least 2 classes are needed")
+        raise UserError(f"{folder}: expected 2 or more folders with images, one per class, got {len(files)}")
     return files
 
 

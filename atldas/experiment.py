@@ -9,9 +9,11 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import AfterValidator
 
 from .budget import BudgetConfig
-from .common.config import config, suggestion
+from .common.config import RelativeToFile, config
+from .common.config_errors import suggestion
 from .evaluate import EvaluationConfig
 from .pruning import PruningConfig
+from .space import shipped_spaces
 from .strategies import STRATEGIES
 from .training import SgdConfig
 
@@ -75,7 +77,7 @@ class Experiment:
 
     schema: Literal[2]
     name: Annotated[str, MinLen(1)]
-    space: str
+    space: Annotated[str, RelativeToFile(shipped_spaces)]
     task: str
     task_options: dict[str, Any] = field(default_factory=dict)
     strategy: Annotated[str, AfterValidator(_strategy)] = "atldas"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import platform
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import __version__
 from .budget import Budget, make_budget
 from .cell_picture import draw_cells
-from .common.config import fill, load_object, plain, read_config
+from .common.config import Source, from_dict, load_object, read_config, to_dict
 from .common.curves import draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
@@ -29,6 +30,7 @@ from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung, write_candidates
 from .oracles import Measured, recalibrate
+from .probabilities import LEARNT, PROBABILITIES, write_learnt, write_probabilities
 from .pruning import Pruner, write_pruned
 from .space import Space
 from .strategies import STRATEGIES
@@ -38,6 +40,7 @@ from .task import Task
 from .training import Sgd, require_finite
 from .variables import edge_variable
 
+HISTORY = 200  # how often in a search the distribution is written down
 COLLAPSED = 0.5  # an expected share of weight-free operations over which a person is warned
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
@@ -52,12 +55,15 @@ class Search:
         device: where networks run. The distribution stays on the CPU: it is tiny and is drawn from with Python.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, device: torch.device, source: str = "experiment") -> None:
-        self.experiment, self.device = experiment, device
+    def __init__(
+        self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
+    ) -> None:
+        self.device = device
         make_task = _with_options(load_object(experiment.task, source, "task"), source, "task")
         self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
-        options = fill(make_task.Options, experiment.task_options, source, at="task_options")
+        options = from_dict(make_task.Options, experiment.task_options, source, at="task_options")
+        self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
         self.task: Task = make_task(options, experiment.seed, device)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distribution = Distribution(self.space)
@@ -81,16 +87,18 @@ class Search:
         self.pruner = Pruner(experiment.search.pruning, self.distribution) if experiment.search.pruning else None
         self.weight_free = _weight_free(self.space)
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
+        self.history: list[tuple[int, Tensor]] = []  # (step, every variable's probabilities, one after the other)
+        self.history_every = max(1, experiment.search.steps // HISTORY)
         self.step = 0
         self.architecture_steps = 0
         self.warned = False
 
-    def _make_strategy(self, source: str) -> Strategy:
+    def _make_strategy(self, source: Source | str) -> Strategy:
         name = self.experiment.strategy
         make = _with_options(
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
-        options = fill(make.Options, self.experiment.strategy_options, source, at="strategy_options")
+        options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
             self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
@@ -125,6 +133,8 @@ class Search:
                 if self.pruner and self.architecture_steps and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
                     write_pruned(folder / "pruned.csv", self.pruned)
+                if self.step % self.history_every == 0:
+                    self.history.append((self.step, self.probabilities()))
                 if self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
@@ -162,6 +172,11 @@ class Search:
         self.architecture_optimizer.step()
         self.architecture_steps += 1
         return value
+
+    @torch.no_grad()
+    def probabilities(self) -> Tensor:
+        """Every variable's probabilities, one after the other."""
+        return torch.cat([c.log_probabilities().exp() for _, c in self.distribution.items()])
 
     @torch.no_grad()
     def figures(self, training_loss: float, held_out_loss: float | None) -> dict[str, float | None]:
@@ -206,6 +221,7 @@ class Search:
             "architecture_optimizer": optimizer.state_dict() if optimizer else {},
             "pruner": self.pruner.state_dict() if self.pruner else {},
             "pruned": self.pruned,
+            "history": self.history,
             "generator": self.generator.get_state(),
             # For operations that draw at random, such as dropout.
             "torch_rng": torch.get_rng_state(),
@@ -217,6 +233,7 @@ class Search:
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
         self.warned = state["warned"]
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
+        self.history = [(step, probabilities) for step, probabilities in state["history"]]
         self.supernet.load_state_dict(state["supernet"])
         self.distribution.load_state_dict(state["distribution"])
         self.strategy.load_state_dict(state["strategy"])
@@ -264,13 +281,13 @@ class Found(NamedTuple):
 
 
 def search(
-    experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False, source: str = "experiment",
-    command: str = "",
+    experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False,
+    source: Source | str = "experiment", command: str = "",
 ) -> Found | None:  # fmt: skip
     """Run or resume a search in a run folder and write its results there.
 
     The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/ and measured.json while the search runs, and
-    genotype.yaml, candidates.csv, cells.png and curves.png at its end.
+    genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at its end.
 
     Returns:
         What was found, or None if a person interrupted the search.
@@ -280,7 +297,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, folder, device, source)
-    state = open_run(folder, plain(experiment), resume)
+    state = open_run(folder, to_dict(running.experiment), resume)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
@@ -291,10 +308,13 @@ def search(
     )  # fmt: skip
     genotype.save(folder / "genotype.yaml")
     write_candidates(folder / "candidates.csv", candidates, running.task.metric)
+    write_probabilities(folder / PROBABILITIES, running.space, running.history)
     if genotype.cells:
         draw_cells(genotype, folder / "cells.png")
     draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
+    if learnt:
+        write_learnt(folder / LEARNT, learnt, running.task.metric)
     return Found(genotype, candidates, learnt, running)
 
 
@@ -318,7 +338,7 @@ def load_search(folder: Path, device: torch.device) -> Search:
     return running
 
 
-def _with_options(made: Any, source: str, at: str) -> Any:
+def _with_options(made: Any, source: Source | str, at: str) -> Any:
     if not hasattr(made, "Options"):
         raise UserError(f"{source}: {at}: expected a class with Options, got {getattr(made, '__name__', made)}")
     return made
@@ -340,7 +360,7 @@ def _uniform_share(weight_free: list[Factor]) -> float:
 def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
     experiment = running.experiment
     return {
-        "space": experiment.space,
+        "space": running.space.name,
         "task": experiment.task,
         "strategy": experiment.strategy,
         "seed": experiment.seed,

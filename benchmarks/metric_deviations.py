@@ -278,7 +278,7 @@ def run() -> None:
     add("--seed", type=int, default=0, help="of the choice and of the predictions (default: 0)")
     arguments = parser.parse_args()
     if arguments.count < 1:
-        raise UserError(f"--count {arguments.count}: allowed is 1 and more")
+        raise UserError(f"--count: expected 1 or more, got {arguments.count}")
     cv2.setNumThreads(1)
     alphas = read_alphas(arguments.foregrounds, arguments.count, np.random.default_rng(arguments.seed))
     columns = {

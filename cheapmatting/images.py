@@ -52,8 +52,8 @@ def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
     if bgra.ndim != 3 or bgra.shape[2] != 4:
         channels = 1 if bgra.ndim == 2 else bgra.shape[2]
         raise UserError(
-            f"{path}: has no alpha channel (found {channels} channel{'s' * (channels != 1)}, 4 are needed); "
-            "give a cut-out saved as RGBA, for instance PNG or WebP"
+            f"{path}: expected a cut-out with an alpha channel (4 channels, as PNG or WebP), "
+            f"got {channels} channel{'s' * (channels != 1)}"
         )
     rgba = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
     return np.ascontiguousarray(rgba[..., :3]), np.asarray(rgba[..., 3] / np.float32(255), np.float32)
@@ -103,11 +103,11 @@ def decode(path: str | Path, flags: int) -> Bytes:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     if data.size == 0:
-        raise UserError(f"{path}: is an empty file; an image is needed")
+        raise UserError(f"{path}: expected an image, got an empty file")
     try:
         pixels = cv2.imdecode(data, flags)
     except cv2.error as error:
-        raise UserError(f"{path}: cannot be decoded ({error.err}); an image is needed") from error
+        raise UserError(f"{path}: expected an image, got a file that cannot be decoded ({error.err})") from error
     if pixels is None or pixels.size == 0 or _cut_short(data):
         raise UserError(f"{path}: is damaged or not an image; readable are intact files of {', '.join(READABLE)}")
     if pixels.dtype == np.uint16:

@@ -1,4 +1,4 @@
-"""From search to matte in one go: search cells, build the variant, train it, cut out a photograph, report."""
+"""A whole experiment: search cells, build the variant, train it, cut out a photograph, report."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import yaml
 from annotated_types import Ge
 
 from atldas.common.atomic import write_text
-from atldas.common.config import assign, config, fill, load_object
+from atldas.common.config import Source, assigned, config, from_dict, load_object
 from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG
 from atldas.common.shipped import read_named
+from atldas.common.yaml_text import to_yaml
 from atldas.search import Experiment, Found, search
 
 from .arrays import Bytes
@@ -37,10 +37,10 @@ from .training.validation import half_everywhere, mean_sad, network_sad
 
 @config
 class ReportConfig:
-    """What the trained variant is shown on.
+    """What the trained variant is tested on.
 
     Attributes:
-        photo, trimap: a photograph and its trimap: names of bundled examples, or files.
+        photo, trimap: a photograph and its trimap: files, or names of bundled examples.
         pairs, seed, data: the held-out pairs for the comparison by SAD.
     """
 
@@ -68,32 +68,32 @@ class Pipeline:
     report: ReportConfig = field(default_factory=ReportConfig)
 
 
-def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
-    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`.
+def load_pipeline(source: str, assignments: list[str]) -> tuple[Pipeline, Source]:
+    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`; and where it comes from.
 
     Raises:
         UserError: no such file or name, or a fault in it.
     """
-    data, _ = read_named(source, resources.files("cheapmatting.experiments"), "a shipped experiment such as quickstart")
-    for assignment in assignments:
-        assign(data, assignment)
-    return fill(Pipeline, data, source)
+    shipped = resources.files("cheapmatting.experiments")
+    data, origin = read_named(source, shipped, "a shipped experiment such as quickstart")
+    data, origin = assigned(data, origin, assignments)
+    return from_dict(Pipeline, data, origin), origin
 
 
 def run(
-    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: str = "experiment", command: str = ""
+    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: Source, command: str = ""
 ) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
-    None if a person interrupted it; what is done is kept, and resuming goes on from there. `source` names the
-    pipeline's file in errors, `command` stands in the provenance of what is found.
+    None if a person interrupted it: what is done is kept, and `resume` goes on from there. `source` is where the
+    pipeline comes from; `command` is written into the provenance of the genotype.
 
     Raises:
         UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
     """
     _require_matting(pipeline, source)
     photo, trimap = _later_stages_input(pipeline)
-    found = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
+    found = search(pipeline.search, folder / "search", device, resume, source.under("search"), command)
     if found is None:
         return None
     found.genotype.save(folder / "variant.yaml")
@@ -112,7 +112,7 @@ def run(
     return _summary(folder, name, errors, samples)
 
 
-def _require_matting(pipeline: Pipeline, source: str) -> None:
+def _require_matting(pipeline: Pipeline, source: Source) -> None:
     """Check that what the search finds are matting networks, before it starts."""
     task = load_object(pipeline.search.task, source, "search.task")
     if not isinstance(task, type) or not issubclass(task, MattingTask):
@@ -123,7 +123,7 @@ def _require_matting(pipeline: Pipeline, source: str) -> None:
 
 
 def _later_stages_input(pipeline: Pipeline) -> tuple[Bytes, Bytes]:
-    """The photograph and the trimap; read before the first stage, as data folders are, lest a fault cost a search."""
+    """The photograph and the trimap. Read before the first stage, like the data folders: a fault costs no search."""
     for data in (pipeline.train.data, pipeline.report.data):
         make_source(data, seed=0)
     return read_pair(example(pipeline.report.photo), example(pipeline.report.trimap))
@@ -162,22 +162,22 @@ def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[S
     lines = ["", *(f"{what:38} {folder / file}" for what, file in files.items()), ""]
     lines.append(f"SAD in thousands, mean of {len(samples)} held-out synthetic pairs of {width}x{width}:")
     lines += [f"  {label:10} {error:.3f}" for label, error in errors.items()]
-    write_text(folder / "summary.yaml", yaml.safe_dump({"SAD": errors, "pairs": len(samples)}))
+    write_text(folder / "summary.yaml", to_yaml({"SAD": errors, "pairs": len(samples)}))
     return "\n".join(lines)
 
 
 def example(name: str) -> Path:
-    """The path of a bundled example, or of a person's own file.
+    """The path of a file, or of a bundled example by its name.
 
     Raises:
-        UserError: neither.
+        UserError: there is neither.
     """
     bundled = Path(str(resources.files("cheapmatting") / "examples" / name))
     if not Path(name).exists() and not bundled.exists():
-        raise UserError(f"{name}: no such file, nor a bundled example")
+        raise UserError(f"{name}: expected a file or a bundled example, got neither")
     return Path(name) if Path(name).exists() else bundled
 
 
 def side_by_side(photo: Bytes, trimap: Bytes, cutout: Bytes) -> Bytes:
-    """Photograph, trimap and cut-out on green next to one another, uint8 RGB [H, 3 W, 3]."""
+    """Photograph, trimap and cut-out on green, side by side: uint8 RGB [H, 3 W, 3]."""
     return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green(cutout)])

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from atldas.builder import Builder
-from atldas.common.config import config, plain
+from atldas.common.config import config, to_dict
 from atldas.genotype import Genotype
 
 from .data.config import DataConfig, make_source
@@ -21,7 +21,7 @@ from .model.network import CheapMatting, NetworkConfig
 from .training.losses import Losses, weighted_losses
 from .training.validation import network_sad
 
-SEARCHED = Genotype("searched", {})  # what the network is told while its cells are still being searched for
+SEARCHED = Genotype("searched", {})  # stands in for the genotype while the search runs
 
 
 @config
@@ -32,8 +32,8 @@ class MattingOptions:
         network: the network around the cells.
         data: where pairs come from.
         batch: pairs per batch.
-        training_pairs, held_out_pairs, measured_pairs: sizes of the three pools: for weights, for logits, and for the
-            final choice; pairs are made when first needed and kept.
+        training_pairs, held_out_pairs, measured_pairs: the sizes of three pools: for weights, for logits, and for the
+            final choice. A pair is made when it is first used, and kept.
         losses: the loss weights, as in `TrainConfig`.
     """
 
@@ -47,7 +47,7 @@ class MattingOptions:
 
 
 class MattingTask:
-    """Fulfils `atldas.task.Task`; the metric is SAD in thousands, the mean over held-out pairs."""
+    """Matting as an `atldas.task.Task`; the metric is SAD in thousands, the mean over held-out pairs."""
 
     Options = MattingOptions
     metric = "SAD"
@@ -65,7 +65,7 @@ class MattingTask:
         return CheapMatting(SEARCHED, self.options.network, builder)
 
     def network_section(self) -> dict[str, Any]:
-        section: dict[str, Any] = plain(self.options.network)
+        section: dict[str, Any] = to_dict(self.options.network)
         return section
 
     def training_batches(self, start: int) -> Iterator[Batch]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import cv2
 import numpy as np
 from annotated_types import Ge, Le
+from pydantic import AfterValidator
 
 from atldas.common.config import config
 
@@ -37,6 +38,13 @@ from .sample import Sample
 
 # A second foreground is dropped if more than this share of the picture would then be foreground.
 FULLEST = 0.9
+TRIMAP = "trimap"  # its name in the order of steps
+
+
+def _step_name(name: str) -> str:
+    if name != TRIMAP and name not in COLOURS:
+        raise ValueError(f"one of {', '.join((TRIMAP, *COLOURS))}")
+    return name
 
 
 @config
@@ -68,13 +76,7 @@ class AugmentConfig:
     brightness: Annotated[float, Ge(0), Le(1)] = 0.2
     gamma: Range = (0.7, 1.5)
     white: Annotated[float, Ge(0), Le(1)] = 0.12
-    order: tuple[Literal["trimap", "jitter", "defocus", "camouflage", "exposure"], ...] = (
-        "trimap",
-        "jitter",
-        "defocus",
-        "camouflage",
-        "exposure",
-    )
+    order: tuple[Annotated[str, AfterValidator(_step_name)], ...] = field(default_factory=lambda: (TRIMAP, *COLOURS))
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     trimap: TrimapConfig = field(default_factory=TrimapConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
@@ -82,7 +84,7 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         check_range(self.gamma, 0.1, 10)
         if len(set(self.order)) != len(self.order):
-            raise ValueError("each name of order once")
+            raise ValueError("each step of `order` once")
 
 
 Augmentation = Callable[[Sample, Rng, AugmentConfig], Sample]
@@ -146,7 +148,7 @@ PLAIN = AugmentConfig(
     defocus=0.0,
     camouflage=0.2,
     exposure=0.0,
-    order=("camouflage", "trimap"),
+    order=("camouflage", TRIMAP),
     geometry=GeometryConfig(mirror=0.0, upside_down=0.0, affine=0.0),
     trimap=PLAIN_TRIMAPS,
 )
@@ -155,7 +157,7 @@ PLAIN = AugmentConfig(
 def augmented(sample: Sample, rng: Rng, settings: AugmentConfig) -> Sample:
     """The trimap and, each by its chance, the `COLOURS`, in the configured order; then perhaps the camera."""
     for name in settings.order:
-        if name == "trimap":
+        if name == TRIMAP:
             sample = replace(sample, trimap=drawn_trimap(sample.alpha, rng, settings.trimap))
         elif happens(rng, getattr(settings, name)):
             sample = COLOURS[name](sample, rng, settings)

@@ -16,7 +16,7 @@ from atldas.common.errors import UserError
 from ..arrays import Bytes, Floats, Rng
 from ..images import read_alpha, read_image, require_same_size
 from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, read_trimap
-from .augment import AugmentConfig, augmented
+from .augment import TRIMAP, AugmentConfig, augmented
 from .chance import happens
 from .cutouts import SMALLEST_RATIO, matched
 from .geometry import GeometryConfig, Matrix, moved, random_interpolation, random_turn, reach, seen, seen_part, view
@@ -62,7 +62,7 @@ class ComposedSource:
         cache: LRUCache | None = None,
     ) -> None:
         if trimaps is not None:
-            augment = replace(augment, order=tuple(name for name in augment.order if name != "trimap"))
+            augment = replace(augment, order=tuple(name for name in augment.order if name != TRIMAP))
         self.size, self.seed, self.augment = size, seed, augment
         paths = image_files(images)
         partners = [matched(paths, Path(images), Path(folder))[0] for folder in (alphas, trimaps) if folder is not None]
@@ -152,5 +152,5 @@ def read_photograph(alphas: Mapping[Path, Path], trimaps: Mapping[Path, Path] | 
         require_same_size(trimaps[path], trimap, path, image)
         photograph, unknown = (image, alpha, trimap), trimap == UNKNOWN
     if not unknown.any():
-        raise UserError(f"{path}: nothing in it is unknown; an image with an edge or something translucent is needed")
+        raise UserError(f"{path}: expected an edge or something translucent, but nothing in it is unknown")
     return photograph

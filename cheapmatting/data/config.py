@@ -5,7 +5,7 @@ A new kind is a class with a `kind`, a `weight` and a `make`, and its name in `S
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, MinLen
 from pydantic import AfterValidator, Discriminator
@@ -20,8 +20,6 @@ from .cutouts import Cutouts, cutout_folder, pair_folder
 from .lru_cache import LRUCache
 from .photos import PhotoBackgrounds
 from .sources import LayeredSource, MixedSource, ProceduralForegrounds, Source
-
-Weight = Annotated[float, Gt(0)]
 
 
 def _foreground_name(name: str) -> str:
@@ -44,7 +42,7 @@ class LayeredConfig:
             photographs that are used, and those that are not.
     """
 
-    weight: Weight = 1.0
+    weight: Annotated[float, Gt(0)] = 1.0
     backgrounds: str | None = None
     backgrounds_include: str | None = None
     backgrounds_exclude: str | None = None
@@ -131,7 +129,7 @@ class ComposedConfig:
     """
 
     kind: Literal["composed"] = "composed"
-    weight: Weight = 1.0
+    weight: Annotated[float, Gt(0)] = 1.0
     images: str
     alphas: str
     trimaps: str | None = None
@@ -147,6 +145,13 @@ class ComposedConfig:
 SourceConfig = Annotated[SyntheticConfig | CutoutsConfig | PairsConfig | ComposedConfig, Discriminator("kind")]
 
 
+def _not_empty(sources: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not MinLen, which pydantic counts as failed, too, where a source is faulty: the error would be of both.
+    if not sources:
+        raise ValueError("at least one source")
+    return sources
+
+
 @config
 class DataConfig:
     """What pairs are made of.
@@ -160,7 +165,7 @@ class DataConfig:
     """
 
     size: Annotated[int, Ge(32)] = 256
-    sources: Annotated[tuple[SourceConfig, ...], MinLen(1)] = (SyntheticConfig(),)
+    sources: Annotated[tuple[SourceConfig, ...], AfterValidator(_not_empty)] = (SyntheticConfig(),)
     augment: AugmentConfig = PLAIN
     cache_mb: Annotated[int, Ge(0)] = 256
 

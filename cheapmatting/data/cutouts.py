@@ -148,7 +148,7 @@ def read_pair(alphas: Mapping[Path, Path], path: Path) -> Bytes:
 
 def _rgba(colours: Bytes, alpha: Bytes, path: str | Path) -> Bytes:
     if alpha.min() == alpha.max():
-        raise UserError(f"{path}: alpha is {alpha.min() / 255:.3g} everywhere; a cut-out with visible edges is needed")
+        raise UserError(f"{path}: expected a cut-out with edges, got alpha {alpha.min() / 255:.3g} everywhere")
     return np.dstack([colours, alpha])
 
 

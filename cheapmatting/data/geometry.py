@@ -1,4 +1,4 @@
-"""How a picture is seen: turned, sheared, zoomed, mirrored, and which part of it.
+"""Views of a picture: which part of it is seen, turned, sheared, zoomed and mirrored.
 
 A *view* is the matrix [2, 3] that takes a pixel (x, y) of the square output to its place (x, y) in the picture. All of
 a sample's geometry is one such matrix, so that every picture is interpolated once.
@@ -54,7 +54,7 @@ class GeometryConfig:
 
     @property
     def turns(self) -> bool:
-        """Whether foregrounds are ever seen otherwise than they are drawn."""
+        """Whether drawn foregrounds are ever turned, mirrored or enlarged."""
         return max(self.mirror, self.upside_down, self.affine, self.close_up) > 0
 
 

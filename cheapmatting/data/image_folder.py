@@ -30,8 +30,8 @@ def image_files(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"{folder}: {found}; a folder of images is needed")
+        found = "got a file" if folder.exists() else "which does not exist"
+        raise UserError(f"{folder}: expected a folder of images, {found}")
     found_paths: list[Path] = []
     seen: set[str] = set()
     for here, below, names in os.walk(folder, followlinks=True):

@@ -21,7 +21,7 @@ class LRUCache:
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What is kept under `key`, else what `make` returns: an array, or a tuple of arrays."""
+        """The array or tuple of arrays under `key`; `make` makes it if it is not kept."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]

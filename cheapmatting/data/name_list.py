@@ -50,12 +50,12 @@ def read_names(path: str | Path) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path}: cannot be read ({reason}); a list of file names is needed") from error
+        raise UserError(f"{path}: cannot be read ({reason}); expected a list of file names") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not a text file; a list with one file name a line is needed") from error
+        raise UserError(f"{path}: expected a text file with one file name a line, got something else") from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not names:
-        raise UserError(f"{path}: names no files; a list with one file name a line is needed")
+        raise UserError(f"{path}: expected one file name a line, got no names")
     return names
 
 

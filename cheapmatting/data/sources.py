@@ -1,7 +1,7 @@
 """Endless sources of training pairs: procedural, or made from folders of cut-outs and photographs.
 
-A source is anything with `source[index] -> Sample`. Here a sample is a function of (seed, index) and the
-files alone: it does not matter which samples were drawn before, or by which process.
+A source is anything with `source[index] -> Sample`. A sample depends on (seed, index) and the files alone, not on which
+samples were drawn before, or by which process.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Source(Protocol):
 
 
 class LayeredSource:
-    """A foreground over a background, with a trimap drawn for it.
+    """Foregrounds over backgrounds, with trimaps drawn for them.
 
     Args:
         foreground, background: what draws or reads them, called with a side in pixels and a random generator.
         size: side of the square samples in pixels.
         seed: 0 or more; another seed gives other samples.
-        augment: how the pairs and their trimaps are made of them.
+        augment: what is done to the pairs, and how their trimaps are drawn.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class MixedSource:
         self.shares = np.array(shares) / sum(shares)
 
     def __getitem__(self, index: int) -> Sample:
-        # Other numbers than those of the source, which begins from (seed, index): else the choice of the source would
-        # foretell what it draws.
+        # Not seeded as the sources are, from (seed, index): the same numbers would correlate the choice of a source
+        # with what it draws.
         rng = np.random.default_rng([self.seed, index, len(self.sources)])
         return self.sources[rng.choice(len(self.sources), p=self.shares)][index]
 

@@ -1,4 +1,4 @@
-"""Up to which level of alpha each pixel is connected to the main body of the picture: the l of Conn.
+"""The level of alpha up to which each pixel is connected to the main body of the image: the l of Conn.
 
 Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting", CVPR 2009, in the discrete
 form of the MATLAB code released with Deep Image Matting.

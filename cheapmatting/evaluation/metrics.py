@@ -1,19 +1,18 @@
-"""The matting metrics SAD, MSE, Grad and Conn, as the MATLAB code released with Deep Image Matting has them.
+"""The matting metrics SAD, MSE, Grad and Conn, as in the MATLAB code released with Deep Image Matting.
 
 Xu et al., "Deep Image Matting", CVPR 2017; Grad and Conn come from Rhemann et al., "A Perceptually Motivated
-Online Benchmark for Image Matting", CVPR 2009. Ports of that code disagree with it and with each other by up
-to half of the value: `docs/metrics.md` has the figures.
+Online Benchmark for Image Matting", CVPR 2009. Ports of that code differ from it and from each other by up to
+half of the value: `docs/metrics.md` has the figures.
 
 Every metric has the form `metric(alpha, truth, trimap) -> float`:
 
-- alpha, truth: [H, W], uint8 in 0..255 or floating in 0..1, each on its own. The metrics are defined on the
-  8-bit images as saved, so floats are rounded (never truncated) to that grid first, halves upwards as MATLAB
-  does;
-- trimap: [H, W] uint8 with exactly 0 background, 128 unknown, 255 foreground. Errors are summed over the
-  unknown pixels only; where nothing is unknown there is no error to sum and every metric is 0.0;
-- the units are those of the published tables: SAD, Grad and Conn in thousands, MSE plain (papers print it
-  times 1e3);
-- an image is scored alone; a data set's figure is the mean over its images.
+- alpha, truth: [H, W], each uint8 in 0..255 or floating in 0..1. The metrics are defined on saved 8-bit images:
+  floats are first rounded to these levels (never truncated), halves upwards as in MATLAB;
+- trimap: [H, W] uint8 with exactly 0 background, 128 unknown, 255 foreground. Errors are summed over the unknown
+  pixels only; where nothing is unknown, every metric is 0.0;
+- the units are those of the published tables: SAD, Grad and Conn in thousands, MSE as it is (papers print it times
+  1e3);
+- each image is measured alone; the figure of a data set is the mean over its images.
 
 Each raises `UserError` for other types, shapes and values.
 """
@@ -129,14 +128,14 @@ def checked(alpha: Alpha, truth: Alpha, trimap: Levels) -> tuple[Levels, Levels,
     p, g = as_levels(alpha, "alpha"), as_levels(truth, "truth")
     _check_plane(trimap, "trimap")
     if trimap.dtype != np.uint8:
-        raise UserError(f"trimap: found {trimap.dtype}, allowed is uint8 with 0, 128 and 255")
+        raise UserError(f"trimap: expected uint8 with 0, 128 and 255, got {trimap.dtype}")
     if not p.shape == g.shape == trimap.shape:
         sizes = f"alpha {_size(p)}, truth {_size(g)}, trimap {_size(trimap)}"
-        raise UserError(f"found different sizes ({sizes}, height x width), allowed is one for all three")
+        raise UserError(f"expected one size for all three, got {sizes} (height x width)")
     foreign = sorted(set(np.flatnonzero(np.bincount(trimap.ravel()))) - {0, 128, 255})
     if foreign:
         shown = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
-        raise UserError(f"trimap: found {shown}, allowed are 0 background, 128 unknown and 255 foreground")
+        raise UserError(f"trimap: expected 0 background, 128 unknown and 255 foreground, got {shown}")
     return p, g, trimap == 128
 
 
@@ -150,22 +149,22 @@ def as_levels(image: Alpha, name: str) -> Levels:
     if image.dtype == np.uint8:
         return image.astype(np.uint8, copy=False)
     if not np.issubdtype(image.dtype, np.floating):
-        raise UserError(f"{name}: found {image.dtype}, allowed is uint8 or floating in 0..1")
+        raise UserError(f"{name}: expected uint8 or floating in 0..1, got {image.dtype}")
     low, high = float(image.min()), float(image.max())
     if math.isnan(low):
-        raise UserError(f"{name}: found NaN, allowed are floating values in 0..1")
+        raise UserError(f"{name}: expected floating values in 0..1, got NaN")
     if low < 0 or high > 1:
         hint = "; divide by 255, or pass uint8" if high > 2 else "; clip it first"
-        raise UserError(f"{name}: found floating values in {low:g}..{high:g}, allowed is 0..1{hint}")
+        raise UserError(f"{name}: expected floating values in 0..1, got {low:g}..{high:g}{hint}")
     # In double precision, where the product of a float32 and 255 is exact.
     return np.floor(image.astype(np.float64) * 255 + 0.5).astype(np.uint8)
 
 
 def _check_plane(image: Any, name: str) -> None:
     if not isinstance(image, np.ndarray):
-        raise UserError(f"{name}: found {type(image).__name__}, allowed is a numpy array [H, W]")
+        raise UserError(f"{name}: expected a numpy array [H, W], got {type(image).__name__}")
     if image.ndim != 2 or image.size == 0:
-        raise UserError(f"{name}: found shape {image.shape}, allowed is [H, W] with at least one pixel")
+        raise UserError(f"{name}: expected [H, W] with at least one pixel, got shape {image.shape}")
 
 
 def _size(image: npt.NDArray[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Which files of an evaluation belong together, and which are left over."""
+"""Matching the files of an evaluation by their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = 5  # names in a message
 
 @dataclass(frozen=True)
 class Entry:
-    """What belongs to one image.
+    """The files of one image.
 
     Attributes:
         name: its path in its folder, without the suffix.
@@ -40,24 +40,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pairing:
-    """The images with all that belongs to them, sorted by name, and the names of files without their like.
+    """The images with their files, sorted by name, and the names of the files without a partner.
 
-    `unpaired` has a line for each way to be left over, such as `predictions without a truth`.
+    `unpaired` has an entry for each kind of missing partner, such as `predictions without a truth`.
     """
 
     entries: list[Entry]
     unpaired: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def messages(self) -> list[str]:
-        """One line for each way in which files are left over."""
+        """One line for each kind of missing partner."""
         return [f"{len(names)} {how}: {_shown(names)}" for how, names in self.unpaired.items()]
 
 
 def pair_files(truths: Path, trimaps: Path, predictions: Path | None = None, images: Path | None = None) -> Pairing:
-    """The files that belong together: by the predictions' names, or without predictions by the images'.
+    """Match the files by the names of the predictions or, without predictions, of the images.
 
-    Names agree up to the suffix, folders below included; the image `cat_7` may also belong to the truth `cat`, as in
-    Composition-1K (see `cutouts.matched`).
+    Names must agree except for the suffix; they include the folders below. The image `cat_7` also matches the truth
+    `cat`, as in Composition-1K (see `cutouts.matched`).
 
     Raises:
         UserError: a folder is missing or empty, a name is there twice, or no image has both a truth and a trimap.

@@ -1,4 +1,4 @@
-"""The colours of a foreground without the background that shines through."""
+"""The colours of a foreground, without the background behind it."""
 
 from __future__ import annotations
 

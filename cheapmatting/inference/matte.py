@@ -1,6 +1,6 @@
-"""Cutting things out of photographs: from an image and a trimap to an alpha matte.
+"""From an image and a trimap to an alpha matte.
 
-matter = Matter()                       # the weights that ship; or Matter("model.safetensors")
+matter = Matter()                       # the shipped weights; or Matter("model.safetensors")
 alpha = matter.matte(image, trimap)     # float32 [H, W] in 0..1
 cutout = cut_out(image, alpha)          # uint8 RGBA [H, W, 4]
 """
@@ -29,14 +29,14 @@ VIEWS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
 
 
 class Matter:
-    """A loaded network, to be used for any number of images.
+    """A loaded network, for any number of images.
 
     Args:
         weights: the file of a model or of a published checkpoint, a training's folder, the name of shipped weights, or
             a network.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        views: 1, or 2 or 4 to average the alphas of the image and its mirror images (left to right, then upside down),
-            each of which takes the network's time.
+        views: with 2 or 4, the alphas of the image and of its mirror images (left to right, then upside down) are
+            averaged; each takes the time of one image.
 
     Raises:
         UserError: a file that cannot be used, a device that this machine does not have, or another number of views.
@@ -46,7 +46,7 @@ class Matter:
         self, weights: str | Path | CheapMatting = DEFAULT_WEIGHTS, device: str = "auto", views: Literal[1, 2, 4] = 1
     ) -> None:
         if views not in (1, 2, 4):
-            raise UserError(f"views: found {views}, allowed are 1, 2 and 4")
+            raise UserError(f"views: expected 1, 2 or 4, got {views}")
         self.views = VIEWS[:views]
         self.device = choose(device)
         network = weights if isinstance(weights, CheapMatting) else load(weights)
@@ -68,10 +68,10 @@ class Matter:
         """
         _check(image, trimap)
         if not (trimap == UNKNOWN).any():
-            return known_pixels_kept(np.zeros(trimap.shape, np.float32), trimap)  # nothing to find out
+            return known_pixels_kept(np.zeros(trimap.shape, np.float32), trimap)  # nothing is unknown
         planes = np.concatenate([image.transpose(2, 0, 1) / np.float32(255), encode_trimap(trimap)])
         inputs = torch.from_numpy(planes)[None].to(self.device, memory_format=torch.channels_last)  # [1, 6, H, W]
-        # Half precision gains where convolutions are bound by it, on CUDA; elsewhere the network runs in float32.
+        # Half precision makes convolutions faster on CUDA. Elsewhere the network runs in float32.
         with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
             alphas = [self.network(inputs.flip(axes)).flip(axes) for axes in self.views]
         alpha = sum(alpha.float() for alpha in alphas) / len(alphas)
@@ -85,7 +85,9 @@ def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_o
         UserError: a file that cannot be read or written, or sizes that differ.
     """
     if output.resolve() in (image.resolve(), trimap.resolve()):
-        raise UserError(f"{output}: would be written over its own input; name another file by -o")
+        raise UserError(f"{output}: expected another file than the input, which would be overwritten; name one with -o")
+    if output.is_dir():
+        raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {output / 'cutout.png'}")
     require_writable_suffix(output, alpha=not alpha_only)
     pixels, known = read_pair(image, trimap)
     alpha = matter.matte(pixels, known)
@@ -105,12 +107,12 @@ def read_pair(image: Path, trimap: Path) -> tuple[Bytes, Bytes]:
 
 def _check(image: Bytes, trimap: Bytes) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise UserError(f"image: found {image.dtype} {list(image.shape)}, allowed is uint8 RGB [H, W, 3]")
+        raise UserError(f"image: expected uint8 RGB [H, W, 3], got {image.dtype} {list(image.shape)}")
     if trimap.shape != image.shape[:2] or trimap.dtype != np.uint8:
         raise UserError(
-            f"trimap: found {trimap.dtype} {list(trimap.shape)}, allowed is uint8 {list(image.shape[:2])}, as the image"
+            f"trimap: expected uint8 {list(image.shape[:2])}, as the image, got {trimap.dtype} {list(trimap.shape)}"
         )
     if not np.isin(trimap, LEVELS).all():
         raise UserError(
-            "trimap: found values besides 0, 128 and 255, which are allowed; read_trimap mends small errors"
+            "trimap: expected the values 0, 128 and 255 alone, got others; read_trimap corrects small errors"
         )

@@ -1,7 +1,7 @@
-"""What the known pixels tell of an unknown one: the alpha that the colours nearby would give it.
+"""Hints: the alpha of each pixel by the colours of the known pixels nearby.
 
-A network finds this out by itself, but only after long training, and at a fraction of the picture's resolution: alpha
-from two colours is a division, and each pixel has its own.
+A network can learn this itself, but only in a long training and at a fraction of the image's resolution: alpha from two
+colours is a division, with other colours at every pixel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HINTS = 2  # channels
-# Foreground and background closer than this (squared) give an alpha pulled towards 0: 0.03 in each channel.
+# A squared distance of colours, 0.03 in each channel: alpha tends to 0 where F and B are closer than that.
 NOISE = 0.003
 
 
@@ -24,15 +24,15 @@ class Hinted(nn.Module):
 
 @torch.no_grad()
 def hints(image_and_trimap: Tensor) -> Tensor:
-    """Alpha from the known colours nearby, and how far off they are: float [N, 6, H, W] -> float32 [N, 2, H, W], 0..1.
+    """Alpha from the known colours nearby, and its error: float [N, 6, H, W] -> float32 [N, 2, H, W] in 0..1.
 
-    Of a pixel of colour I between the foreground's F and the background's B: alpha = (I - B) (F - B) / (|F - B|^2 +
-    noise), the projection that sampling-based matting starts from (Chuang et al., CVPR 2001, equation 10), and the mean
-    over the channels of |I - alpha F - (1 - alpha) B|.
+    For a pixel of colour I and the nearby colours F of the foreground and B of the background, the first channel is
+    alpha = (I - B) (F - B) / (|F - B|^2 + noise), the projection of sampling-based matting (Chuang et al., CVPR 2001,
+    equation 10). The second is the mean over the colour channels of |I - alpha F - (1 - alpha) B|.
     """
-    # In planes: the kernels for channels_last are slow on so few channels.
+    # Contiguous, because the kernels for channels_last are slow with so few channels.
     image, background, _, foreground = image_and_trimap.float().contiguous().split((3, 1, 1, 1), dim=1)
-    # What is spread is smooth: half the size will do, in a quarter of the time.
+    # The spread colours are smooth, so that half the size is enough, in a quarter of the time.
     halved = (
         F.avg_pool2d(torch.cat([image * known, known], dim=1), 2, ceil_mode=True) for known in (foreground, background)
     )
@@ -46,12 +46,12 @@ def hints(image_and_trimap: Tensor) -> Tensor:
 
 
 def spread(known: Tensor) -> Tensor:
-    """Colours [N, 3, H, W] of the known pixels nearby, 0 where nothing is known at all.
+    """Colours [N, 3, H, W] of the known pixels nearby; 0 in an image without any known pixel.
 
-    Averaged down a pyramid and filled in on the way up (the pull-push of Gortler et al., SIGGRAPH 1996).
+    The colours are averaged down a pyramid and filled in on the way up (pull-push, Gortler et al., SIGGRAPH 1996).
 
     Args:
-        known: [N, 4, H, W]: how much of each pixel is known, in 0..1, after the colours multiplied by it.
+        known: [N, 4, H, W]: three channels of colours multiplied by the fourth, the known share of each pixel in 0..1.
     """
     levels = [known]
     while max(levels[-1].shape[2:]) > 1:
@@ -60,7 +60,7 @@ def spread(known: Tensor) -> Tensor:
     filled = total / share.clamp_min(1e-12)
     for level in reversed(levels):
         total, share = level.split((3, 1), dim=1)
-        # The fourth root: a sixteenth of a level's pixel being known is trusted by half, or far ones would win.
+        # The fourth root: where a sixteenth of a pixel is known, it counts half. Linearly, far colours would win.
         trust = share.sqrt().sqrt()
         coarse = F.interpolate(filled, size=level.shape[2:], mode="bilinear")
         filled = total * (trust / share.clamp_min(1e-12)) + (1 - trust) * coarse

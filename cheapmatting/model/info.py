@@ -1,4 +1,4 @@
-"""What a variant costs: parameters and GMACs, part by part, several variants side by side."""
+"""The cost of variants: parameters and GMACs of each part, several variants side by side."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _parts(network: CheapMatting) -> dict[str, nn.Module]:
 
 
 def table(infos: list[Info], height: int, width: int) -> str:
-    """The figures as text, a column a variant."""
+    """The figures as text, with a column for each variant."""
     names = [info.name for info in infos]
     widths = [max(len(name), len("1,234,567 par. 123.45 GMACs")) for name in names]
     lines = ["".join(["".ljust(16), *(name.rjust(w + 2) for name, w in zip(names, widths, strict=True))])]
@@ -81,7 +81,7 @@ def table(infos: list[Info], height: int, width: int) -> str:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`1024` or `1920x1080` (width x height), rounded up to what the network computes on, as (height, width).
+    """`1024` or `1920x1080` (width x height) as (height, width), rounded up to a size that the network computes on.
 
     Raises:
         UserError: anything else.
@@ -89,8 +89,8 @@ def parse_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text.lower())
     if not found:
         raise UserError(
-            f"--size: found {text[:20]}, allowed is a side or WIDTHxHEIGHT in pixels, each 1..99999, such as 1024 or "
-            "1920x1080"
+            "--size: expected a side or WIDTHxHEIGHT in pixels, each 1..99999, such as 1024 or 1920x1080, "
+            f"got {text[:20]}"
         )
     width, height = found[1], found[2] or found[1]
     return padded_size(int(height)), padded_size(int(width))

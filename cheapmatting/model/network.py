@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from atldas.builder import Builder, FixedBuilder
 from atldas.cell import Cell, CellPlace
-from atldas.common.config import config, fill
+from atldas.common.config import config, from_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.widths import Channels
@@ -91,12 +91,12 @@ class NetworkConfig:
 
     @staticmethod
     def of(genotype: Genotype, source: str = "") -> NetworkConfig:
-        """The configuration in a genotype's `network:` section; what it does not say is as published.
+        """The configuration in a genotype's `network:` section; what it leaves out is as in the published network.
 
         Raises:
             UserError: unknown key, wrong type or impossible value there.
         """
-        return fill(NetworkConfig, genotype.plain_network(), source or f"genotype {genotype.name}", at="network")
+        return from_dict(NetworkConfig, genotype.network_dict(), source or f"genotype {genotype.name}", at="network")
 
 
 DECODERS = ("decoder_16", "decoder_8", "decoder_4", "decoder_2")
@@ -129,7 +129,7 @@ class CheapMatting(nn.Module):
             lambda w: nn.Sequential(nn.Conv2d(w, w, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(w)), width
         )
         self.cells = nn.ModuleList(_make_cells(c, width, build))
-        # What the decoder gets from the last cell before each reduction, and from the last of all.
+        # The cells that the decoder reads: the last one before each reduction, and the last of all.
         self.taps = (c.reductions[0] - 1, c.reductions[1] - 1, c.cells - 1)
         eighth, sixteenth, deepest = (_out_channels(self.cells[tap]) for tap in self.taps)
         self.pyramid = build.choice("pyramid", {
@@ -152,7 +152,7 @@ class CheapMatting(nn.Module):
         }, "full")  # fmt: skip
 
     def forward(self, image_and_trimap: Tensor) -> Tensor:
-        """[N, 6, H, W], any size from 1x1 up, to alpha [N, 1, H, W] in 0..1."""
+        """[N, 6, H, W] of any size -> alpha [N, 1, H, W] in 0..1."""
         x, box = pad(image_and_trimap)  # H and W are multiples of 32 from here on
         x = self.hinted(x)  # [N, 6 or 8, H, W]
         half = self.stem_half(x)
@@ -175,9 +175,9 @@ class CheapMatting(nn.Module):
 
 
 class _ClampWithGradient(torch.autograd.Function):
-    """clamp(x, 0, 1) that passes the gradient on outside the range too, where plain clamping would stop all learning.
+    """clamp(x, 0, 1) whose gradient is that of the identity: clamp's own is 0 outside the range and stops the learning.
 
-    An answer of 1.3 for a truth of 0.4 then still learns to fall; for a truth of 1 the loss itself gives no gradient.
+    A prediction of 1.3 for a truth of 0.4 is still trained downwards. For a truth of 1 the loss has no gradient there.
     """
 
     @staticmethod
@@ -229,6 +229,6 @@ def require_cells(genotype: Genotype, source: str) -> None:
     """
     for kind in ("normal", "reduce"):
         if kind not in genotype.cells:
-            raise UserError(f"{source}: cells: found {', '.join(genotype.cells)}, CheapMatting needs normal and reduce")
+            raise UserError(f"{source}: cells: expected normal and reduce, got {', '.join(genotype.cells)}")
         if genotype.cells[kind].inputs != 2:
-            raise UserError(f"{source}: cells.{kind}.inputs: found {genotype.cells[kind].inputs}, allowed is 2")
+            raise UserError(f"{source}: cells.{kind}.inputs: expected 2, got {genotype.cells[kind].inputs}")

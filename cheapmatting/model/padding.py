@@ -1,4 +1,4 @@
-"""Padding to the sizes that the network can take, and cropping back."""
+"""Padding to the sizes that the network computes on, and cropping back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MULTIPLE = 32  # five halvings
-SMALLEST = 96  # below it the widest pooling window has nothing to pool
+SMALLEST = 96  # in a smaller image, the widest pooling window has no pixels
 
 
 class Box(NamedTuple):
@@ -23,8 +23,8 @@ class Box(NamedTuple):
 def pad(x: Tensor) -> tuple[Tensor, Box]:
     """Pad [N, C, H, W] to the next multiple of 32 and to at least 96 a side, as the published release does.
 
-    Half of the padding (rounded down) stands before the image, the rest behind it. The image is mirrored with its
-    edge pixel repeated (OpenCV's BORDER_REFLECT), again and again where it is smaller than the padding.
+    Half of the padding (rounded down) comes before the image, the rest after it. The padding is the image mirrored with
+    its edge pixel repeated (OpenCV's BORDER_REFLECT), several times where the image is smaller than the padding.
     """
     height, width = x.shape[2:]
     rows, top = _mirrored(height, x.device)

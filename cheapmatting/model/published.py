@@ -15,8 +15,8 @@ from atldas.genotype import Genotype
 
 from .network import NetworkConfig
 
-# Published tensor names -> ours, in order: the first rule that fits wins. `_ops.K` (the K-th edge of the genotype) is
-# put into words by `_edge_names`.
+# Published tensor names -> ours: the first rule that matches is applied. `_edge_names` replaces `_ops.K`, the K-th edge
+# of the genotype, by the edge's name.
 PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"stem00\.", "stem_half."),
     (r"stem05\.0\.", "stem_quarter.0."),
@@ -37,7 +37,7 @@ PUBLISHED_PARTS = {
     ".conv1.": ".0.", ".gn1.": ".1.", ".conv2.": ".3.", ".gn2.": ".4.", ".conv3.": ".6.",  # residual block
     "_<3>": "_16", "_<2>": "_8", "_<1>": "_4", "_<0>": "_2",
 }  # fmt: skip
-UNUSED = r"ppm\.conv\.4\."  # a fifth pooling branch, in every published checkpoint and in no computation
+UNUSED = r"ppm\.conv\.4\."  # a fifth pooling branch that is in every published checkpoint and in no computation
 UNUSED_PARAMETERS = 98_432
 
 
@@ -49,27 +49,27 @@ def read_published(path: str | Path) -> dict[str, Tensor]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles of other makers; the error below says it all
+            warnings.simplefilter("ignore")  # PyTorch warns of foreign pickles; our error below is enough
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path}: weights cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # a damaged file makes PyTorch stumble anywhere: IndexError, struct.error and more
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # a damaged file raises almost anything: IndexError, struct.error and more
         raise UserError(
             f"{path}: is neither a safetensors file of ours nor a published checkpoint "
-            "(a pickle of plain tensors); check that the file is whole and the right one"
+            "(a pickle of plain tensors); check that it is complete and the right file"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__
-        raise UserError(f"{path}: found {found}, a published checkpoint is a dict whose key `model` holds the tensors")
+        raise UserError(f"{path}: expected a published checkpoint, a dict with the tensors under `model`, got {found}")
     model: dict[str, Tensor] = checkpoint["model"]
     for name, value in model.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path}: model: found {name!r}: {type(value).__name__}, allowed are names with tensors")
+            raise UserError(f"{path}: model: expected names with tensors, got {name!r}: {type(value).__name__}")
     return model
 
 
 def rename_published(tensors: Mapping[str, Tensor], genotype: Genotype, config: NetworkConfig) -> dict[str, Tensor]:
-    """The tensors of a published state dict under our names; the unused branch is left out, unknown names stay."""
+    """The tensors of a published state dict under our names, without the unused branch; unknown names stay."""
     edges = _edge_names(genotype, config)
     renamed = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Weight files: our own (safetensors, one file is a whole model), shipped ones, and the published checkpoints."""
+"""Weights in files: a safetensors file of ours is a whole model; published checkpoints can be read, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atldas.common.atomic import atomic_path
-from atldas.common.config import fill, plain
+from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 
@@ -43,7 +43,7 @@ def save(network: CheapMatting, path: str | Path, half: bool = False, **metadata
     header = {
         "format": FORMAT,
         "genotype": network.genotype.to_json(),
-        "network": json.dumps(plain(network.config)),
+        "network": json.dumps(to_dict(network.config)),
         **metadata,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -109,23 +109,23 @@ def read_genotype(path: str | Path) -> Genotype:
         UserError: the file is not a model of ours, or damaged.
     """
     genotype, config = _read_header(path)
-    return replace(genotype, network=plain(config))
+    return replace(genotype, network=to_dict(config))
 
 
 def take_weights(network: CheapMatting, start: CheapMatting) -> None:
-    """Give `network` the weights of `start`: the same network, or one without the hints that `network` has.
+    """Copy the weights of `start` into `network`: the same network, or one with hints that `start` does not have.
 
-    Weights for hints that `start` did not have are 0: the answers are the same at first.
+    The weights of such hints become 0, so that both networks give the same alphas at first.
 
     Raises:
-        ValueError: another network.
+        ValueError: the networks differ in more than hints.
     """
     same = start.config in (network.config, replace(network.config, hints=False))
     if not same or start.genotype.cells != network.genotype.cells:
         raise ValueError("the networks differ in more than hints")
     taken = start.state_dict()
     for name, tensor in network.state_dict().items():
-        if taken[name].shape != tensor.shape:  # [out, in, 3, 3], hints being the last inputs
+        if taken[name].shape != tensor.shape:  # [out, in, 3, 3]; hints are the last inputs
             more = tensor.shape[1] - taken[name].shape[1]
             taken[name] = F.pad(taken[name], (0, 0, 0, 0, 0, more))
     network.load_state_dict(taken)
@@ -151,9 +151,11 @@ def _read_header(path: str | Path) -> tuple[Genotype, NetworkConfig]:
     try:
         genotype, network = Genotype.parse(metadata["genotype"], source), json.loads(metadata["network"])
     except (KeyError, ValueError) as error:
-        raise UserError(f"{source}: genotype or network is missing or damaged; get or make the file anew") from error
+        raise UserError(
+            f"{source}: genotype or network is missing or damaged; download or make the file again"
+        ) from error
     require_cells(genotype, source)
-    return genotype, fill(NetworkConfig, network, source, at="network")
+    return genotype, from_dict(NetworkConfig, network, source, at="network")
 
 
 def load_published(path: str | Path) -> CheapMatting:
@@ -168,7 +170,7 @@ def load_published(path: str | Path) -> CheapMatting:
 
 
 def _filled(network: CheapMatting, tensors: Mapping[str, Tensor], path: str | Path) -> CheapMatting:
-    """`network` with all of `tensors` and nothing else; float16 files are computed in float32."""
+    """`network` with exactly these tensors; those of float16 files become float32."""
     own = network.state_dict()
     faults = [f"{name}: missing" for name in own if name not in tensors]
     faults += [f"{name}: left over" for name in tensors if name not in own]

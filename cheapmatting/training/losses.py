@@ -4,10 +4,9 @@ A loss's further parameters, each a number over 0 with a default, can be set in 
 
     losses: {l1_unknown: 1.0, laplacian: {weight: 0.1, levels: 4}}
 
-`alpha` is the network's answer, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
-batch, so that a loss does not depend on how large the unknown regions happen to be; what `evened` does beyond that is
-within a batch. Under torchrun that number is the mean over the batches of all processes, so that the mean of the losses
-is the loss of all batches as one.
+`alpha` is the network's output, float [N, 1, H, W]. Sums over pixels are divided by the number of unknown pixels in the
+batch, so that a loss does not depend on the size of the unknown regions. Under torchrun that number is the mean over
+all processes: the mean of their losses is then the loss of their batches as one.
 """
 
 from __future__ import annotations
@@ -31,38 +30,38 @@ Loss = Callable[..., Tensor]
 
 def l1_unknown(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the unknown pixels."""
-    return ((alpha - batch.alpha).abs() * batch.unknown).sum() / _count(batch.unknown)
+    return ((alpha - batch.alpha).abs() * batch.counted).sum() / _count(batch.counted)
 
 
 def l1_known(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the known pixels (ViTMatte's second term, Yao et al., Information Fusion 2024)."""
-    known = (batch.unknown == 0).to(alpha.dtype)  # `evened` may have weighted the unknown ones
+    known = 1 - batch.unknown
     return ((alpha - batch.alpha).abs() * known).sum() / _count(known)
 
 
 def charbonnier(alpha: Tensor, batch: Batch, epsilon: float = 1e-3) -> Tensor:
     """Mean of sqrt(error^2 + epsilon^2) over the unknown pixels: an L1 that is smooth at zero."""
     error = ((alpha - batch.alpha) ** 2 + epsilon**2).sqrt()
-    return (error * batch.unknown).sum() / _count(batch.unknown)
+    return (error * batch.counted).sum() / _count(batch.counted)
 
 
 def composition(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error of the image recomposed with `alpha`, over the unknown pixels (Xu et al., CVPR 2017).
 
-    It is compared with the composite of the true alpha, not with the network's input, which a camera may have degraded:
-    the difference of the two composites is (alpha - truth) (F - B). Where the layers are unknown and both are the
-    image, it is 0 and has no gradient.
+    The reference is the composite of the true alpha, not the network's input, which may be degraded: the difference of
+    the two composites is (alpha - truth) (F - B). For a pair whose layers are unknown, F and B are both the image: the
+    loss is then 0 and has no gradient.
     """
     difference = (alpha - batch.alpha) * (batch.foreground - batch.background)  # [N, 3, H, W]
-    return (difference.abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch.unknown)
+    return (difference.abs().mean(dim=1, keepdim=True) * batch.counted).sum() / _count(batch.counted)
 
 
 def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
-    """L1 between Laplacian pyramids, level s weighted by 2^s (Hou and Liu, ICCV 2019); known pixels are taken as right.
+    """L1 between Laplacian pyramids, level s weighted by 2^s (Hou and Liu, ICCV 2019); known pixels count as correct.
 
     Level s has a 4^s-th of the pixels, and its sum is divided by a 4^s-th of the unknown ones.
     """
-    difference = (alpha - batch.alpha) * batch.unknown  # the pyramid is linear: that of the difference is enough
+    difference = (alpha - batch.alpha) * batch.counted  # the pyramid is linear: that of the difference is enough
     total = alpha.new_zeros(())
     for level in range(levels):
         if min(difference.shape[2:]) < 2:
@@ -70,15 +69,15 @@ def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
         smaller = _blur(difference)[:, :, ::2, ::2]
         total = total + 8**level * (difference - _enlarged(smaller, *difference.shape[2:])).abs().sum()
         difference = smaller
-    return total / _count(batch.unknown)
+    return total / _count(batch.counted)
 
 
 def gradient(alpha: Tensor, batch: Batch) -> Tensor:
-    """L1 between the image gradients of alpha and truth over the unknown pixels; known pixels are taken as right."""
-    difference = (alpha - batch.alpha) * batch.unknown
+    """L1 between the image gradients of alpha and truth over the unknown pixels; known pixels count as correct."""
+    difference = (alpha - batch.alpha) * batch.counted
     dx = difference[:, :, :, 1:] - difference[:, :, :, :-1]
     dy = difference[:, :, 1:] - difference[:, :, :-1]
-    return (dx.abs().sum() + dy.abs().sum()) / _count(batch.unknown)
+    return (dx.abs().sum() + dy.abs().sum()) / _count(batch.counted)
 
 
 LOSSES: dict[str, Loss] = {
@@ -97,8 +96,8 @@ def weighted_losses(
     """The weighted sum of losses, and each without its weight; all are taken of the `evened` batch.
 
     Args:
-        alpha: the network's answer, float [N, 1, H, W].
-        batch: the pairs that it is the answer for.
+        alpha: the network's output, float [N, 1, H, W].
+        batch: the pairs that it was computed from.
         losses: as in the configuration, see `Losses`.
         evenness: see `evened`.
     """
@@ -114,14 +113,14 @@ def weighted_losses(
 def evened(batch: Batch, evenness: float) -> Batch:
     """The batch with its unknown pixels weighted: (m / n)^evenness instead of 1 in a pair with n of them, m on average.
 
-    At 0 all unknown pixels count alike, so that a pair whose trimap is a wide band counts ten times one whose trimap
-    follows the outline; at 1 all pairs count alike.
+    At 0 all unknown pixels count alike: a pair with a wide unknown band may count ten times as much as one with a
+    narrow band. At 1 all pairs count alike.
     """
     if evenness == 0:
         return batch
     counts = batch.unknown.sum(dim=(1, 2, 3), keepdim=True)  # [N, 1, 1, 1]
     pair_weights = (processes.mean(counts.mean()) / counts.clamp(min=1)) ** evenness
-    return batch._replace(unknown=batch.unknown * pair_weights)
+    return batch._replace(loss_weights=batch.loss_weights * pair_weights)
 
 
 def _weight_and_parameters(entry: Any) -> tuple[Any, dict[str, Any]]:
@@ -182,7 +181,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _enlarged(x: Tensor, height: int, width: int) -> Tensor:
-    """The way back from `[:, :, ::2, ::2]`: x's pixels stand where they were taken from, with means between them."""
+    """The inverse of `[:, :, ::2, ::2]`: x's pixels at their old places, with means between them."""
     size = (2 * x.shape[2] - 1, 2 * x.shape[3] - 1)
     between = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
     return F.pad(between, (0, width - size[1], 0, height - size[0]), mode="replicate")

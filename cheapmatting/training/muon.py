@@ -1,4 +1,4 @@
-"""Muon (Jordan et al., 2024): momentum whose every matrix is made orthogonal, so that all its directions move alike."""
+"""Muon (Jordan et al., 2024): SGD with momentum whose update of each matrix is made orthogonal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the weights of convolutions and linear layers, AdamW for what is no matrix.
+    """Muon for the weights of convolutions and linear layers, AdamW for all other parameters.
 
-    The weights of a convolution [out, in, k, k] are a matrix [out, in k k]. Depthwise convolutions, norms, biases and
-    slopes are left to AdamW. Steps are scaled to the size that AdamW's have (0.2 sqrt(max(rows, columns)), Liu et al.,
-    "Muon is scalable for LLM training", 2025), so that one learning rate does for both; two to three times AdamW's own
-    is a good one. torch.optim.Muon takes parameters of two dimensions alone, one by one.
+    The weights of a convolution [out, in, k, k] are a matrix [out, in k k]. AdamW updates depthwise convolutions,
+    norms, biases and slopes. Muon's steps are scaled to the size of AdamW's by 0.2 sqrt(max(rows, columns)) (Liu et
+    al., "Muon is scalable for LLM training", 2025), so that both share one learning rate: two to three times a good one
+    for AdamW alone. torch.optim.Muon takes only parameters of two dimensions, one at a time.
 
     Args:
         parameters: as for other optimizers.
@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
         self.adam.step()
 
     def _move(self, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> None:
-        """One step of matrices of one shape, as a batch: their products are small, and many."""
+        """One step of matrices of one shape, as a batch, because they are many and small."""
         ahead = []
         for p in parameters:
             assert p.grad is not None
@@ -78,9 +78,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """The nearest matrices with orthonormal rows, or columns, by Newton-Schulz: float [n, rows, columns] -> float32.
+    """Near matrices with orthonormal rows or columns, by Newton-Schulz: float [n, rows, columns] -> float32.
 
-    Roughly: singular values end in 0.7..1.2, those under a thousandth of the norm below that. Computed in bfloat16.
+    The singular values of the result are in 0.7..1.2; those that were under a thousandth of the norm are smaller.
+    Computed in bfloat16.
     """
     wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices if wide else matrices.mT

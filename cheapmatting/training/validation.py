@@ -1,4 +1,4 @@
-"""Measuring a network on fixed pairs."""
+"""Measuring a network on fixed pairs: SAD."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def predict(network: nn.Module, sample: Sample, device: torch.device) -> Floats:
 
 
 def mean_sad(answer: Callable[[Sample], Floats], samples: Sequence[Sample]) -> float:
-    """SAD in thousands, averaged over samples, of whatever gives an alpha for a sample."""
+    """SAD in thousands, the mean over samples, of a function that gives an alpha for a sample."""
     return float(np.mean([sad(answer(sample), sample.alpha, sample.trimap) for sample in samples]))
 
 
 def network_sad(network: nn.Module, samples: Sequence[Sample], device: torch.device) -> float:
-    """`mean_sad` of a network, in eval mode; its mode is put back."""
+    """`mean_sad` of a network in eval mode; afterwards it is in the mode that it was in."""
     training = network.training
     network.eval()
     value = mean_sad(lambda sample: predict(network, sample, device), samples)
@@ -37,5 +37,5 @@ def network_sad(network: nn.Module, samples: Sequence[Sample], device: torch.dev
 
 
 def half_everywhere(sample: Sample) -> Floats:
-    """The answer of somebody who did not look: 0.5 wherever the trimap is unknown."""
+    """The alpha that is 0.5 wherever the trimap is unknown: what any method must be better than."""
     return known_pixels_kept(np.full(sample.alpha.shape, 0.5, np.float32), sample.trimap)

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from small import NETWORK, SIZE, edited, photograph, small_network
 
 import cheapmatting
 from atldas import __version__
+from atldas.common.yaml_text import read_yaml, to_yaml
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
@@ -40,7 +40,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(folder / "trimap.png", trimap)
     weights.save(small_network().eval(), folder / "model.safetensors")
     edited(folder, str(NETWORK), "variant")
-    (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
+    (folder / "train.yaml").write_text(to_yaml(TRAINING))
     return folder
 
 
@@ -79,7 +79,7 @@ def cut(path: str, keep: int) -> None:
         (None, MATTE.replace("photo", "nobody"), "nobody.png: cannot be read (No such file or directory)"),
         (None, MATTE.replace("trimap", "nothing"), "nothing.png: cannot be read (No such file or directory)"),
         (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"), "folder.png: cannot be read (Is a dir"),
-        (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: is an empty file; an image is needed"),
+        (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: expected an image, got an empty file"),
         (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: is damaged or not an image"),
         (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: is not a trimap: found grey levels"),
         (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "as photo.png has, got 50 x 61"),
@@ -89,42 +89,43 @@ def cut(path: str, keep: int) -> None:
          "empty: expected a run's folder with model.safetensors, got a folder without"),
         (lambda: cut("model.safetensors", 999), MATTE, "model.safetensors: is not a whole safetensors file"),
         (None, f"{MATTE} -o photo.png/out.png", "photo.png/out.png: cannot be written"),
-        (lambda: Path("out.png").mkdir(), f"{MATTE} -o out.png", "out.png: is a folder, but a file is to be written"),
+        (lambda: Path("out.png").mkdir(), f"{MATTE} -o out.png", "out.png: expected a file to write, got a folder"),
+        (lambda: Path("out").mkdir(), f"{MATTE} -o out", "got a folder; name one in it: out/cutout.png"),
         (None, f"{MATTE} -o out.gif", "out.gif: cannot be written as '.gif'; allowed: .png, .jpg"),
         (None, f"{MATTE} -o out", "out: cannot be written as 'a file without suffix'"),
         (None, f"{MATTE} -o out.jpg", "out.jpg: .jpg cannot hold an alpha channel; use .png"),
-        (None, MATTE.replace("--device cpu", "--device gpu"), "--device: found gpu, allowed are auto, cpu, cuda, mps"),
+        (None, MATTE.replace("--device cpu", "--device gpu"), "expected one of auto, cpu, cuda, mps, got gpu"),
         (None, "info nothing", "nothing: expected a file, a run's folder or a shipped name (cheapmatting, "),
         (None, "info nothing.yaml", "nothing.yaml: expected a file, a run's folder or a shipped name (chea"),
         (lambda: Path("empty").mkdir(), "info empty", "empty: expected a run's folder with model."),
-        (None, "info photo.png", "photo.png: is not a text file"),
-        (None, "info train.yaml", "train.yaml: batch: found an unknown key"),
-        (None, "info variant.yaml --size 0", "--size: found 0, allowed is a side or WIDTHxHEIGHT"),
+        (None, "info photo.png", "photo.png: expected a YAML file, got a file that is not UTF-8 text"),
+        (None, "info train.yaml", "train.yaml: steps: unknown key"),
+        (None, "info variant.yaml --size 0", "--size: expected a side or WIDTHxHEIGHT"),
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "info variant.yaml",
-         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+         "variant.yaml: network.widht: unknown key (did you mean width?)"),
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "train variant.yaml --config train.yaml",
-         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+         "variant.yaml: network.widht: unknown key (did you mean width?)"),
         (None, "train variant.yaml --config nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         (None, "train nothing --config train.yaml", "nothing: expected a file, a run's folder or"),
         (lambda: Path("train.yaml").write_text("schema: 1\nstesp: 3\n"), "train variant.yaml --config train.yaml",
-         "train.yaml: stesp: found an unknown key (did you mean steps?)"),
+         "train.yaml: stesp: unknown key (did you mean steps?)"),
         (lambda: Path("train.yaml").write_text("schema: 1\nsteps: [\n"), "train variant.yaml --config train.yaml",
-         "train.yaml: is not valid YAML at line 3"),
-        (lambda: Path("train.yaml").write_text(""), "train variant.yaml --config train.yaml", "train.yaml: is empty"),
-        (None, "train variant.yaml --config train.yaml --set steps", "--set steps: allowed is key.path=value"),
-        (None, "train variant.yaml --config train.yaml --set steps=many", "steps: found \"many\" (text), allowed is"),
-        (None, "train variant.yaml --config train.yaml --set steps.a=1", "steps is a single value"),
+         "train.yaml: expected valid YAML, got a fault at line 3"),
+        (lambda: Path("train.yaml").write_text(""), "train variant.yaml --config train.yaml", "got an empty file"),
+        (None, "train variant.yaml --config train.yaml --set steps", "--set steps: expected key.path=value"),
+        (None, "train variant.yaml --config train.yaml --set steps=many", "steps: expected an integer, got \"many\""),
+        (None, "train variant.yaml --config train.yaml --set steps.a=1", "steps: expected a mapping of keys to"),
         (None, "train variant.yaml --config train.yaml --resume --out new", "new: holds no run to resume"),
         (None, "train variant.yaml --config train.yaml --out photo.png", "photo.png/config.yaml: cannot be written"),
-        (None, "train variant.yaml --config train.yaml --device gpu", "--device: found gpu, allowed are"),
+        (None, "train variant.yaml --config train.yaml --device gpu", "expected one of auto, cpu, cuda, mps, got gpu"),
         (None, "train variant.yaml --config train.yaml --from photo.png", "photo.png: is neither a safetensors file"),
         (None, "train cheapmatting --config train.yaml --from model.safetensors",
          "--from model.safetensors: expected the network of cheapmatting, got another"),
-        (None, MATTE + " -o photo.png", "photo.png: would be written over its own input"),
+        (None, MATTE + " -o photo.png", "photo.png: expected another file than the input"),
         (None, "run nothing", "nothing: no such file, nor a shipped experiment such as quickstart"),
-        (None, "run train.yaml", "train.yaml: batch: found an unknown key"),
-        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: found an unknown key (did you mean"),
-        (None, "run quickstart --device gpu", "--device: found gpu, allowed are"),
+        (None, "run train.yaml", "train.yaml: steps: unknown key"),
+        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: unknown key (did you mean"),
+        (None, "run quickstart --device gpu", "expected one of auto, cpu, cuda, mps, got gpu"),
     ],
 )  # fmt: skip
 def test_misuse(
@@ -291,7 +292,7 @@ def test_what_needs_an_operation_of_ones_own_is_trained_matted_and_measured(here
 def test_the_weights_that_a_run_began_with_are_recorded(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     line = "train variant.yaml --config train.yaml --out on --device cpu"
     assert main([*line.split(), "--from", "model.safetensors"]) == 0
-    recorded = yaml.safe_load(Path("on/config.yaml").read_text())["from"]
+    recorded = read_yaml("on/config.yaml")["from"]
     digest = hashlib.sha256(Path("model.safetensors").read_bytes()).hexdigest()
     assert recorded == {"path": "model.safetensors", "sha256": digest}
     weights.save(small_network(seed=5), "other.safetensors")

@@ -1,3 +1,5 @@
+"""Image files: what is read and written, and what is refused."""
+
 import cv2
 import numpy as np
 import pytest
@@ -83,7 +85,7 @@ def test_16_bits_are_scaled(tmp_path):
     [
         (lambda p: None, "cannot be read .No such file"),
         (lambda p: p.mkdir(), "cannot be read"),
-        (lambda p: p.write_bytes(b""), "is an empty file"),
+        (lambda p: p.write_bytes(b""), "expected an image, got an empty file"),
         (lambda p: p.write_bytes(b"\0" * 100), "is damaged or not an image; readable are"),
         (lambda p: p.write_text("hello"), "is damaged or not an image"),
     ],
@@ -116,10 +118,10 @@ def test_float_images_are_refused(tmp_path):
 
 def test_a_cutout_needs_alpha(tmp_path, rgb):
     write_image(tmp_path / "opaque.png", rgb)
-    with pytest.raises(UserError, match=r"opaque\.png: has no alpha channel \(found 3 channels, 4 are needed\)"):
+    with pytest.raises(UserError, match=r"opaque\.png: expected a cut-out with an alpha channel .*, got 3 channels"):
         read_rgba(tmp_path / "opaque.png")
     write_image(tmp_path / "grey.png", rgb[..., 0])
-    with pytest.raises(UserError, match="found 1 channel, 4"):
+    with pytest.raises(UserError, match=r"got 1 channel$"):
         read_rgba(tmp_path / "grey.png")
 
 

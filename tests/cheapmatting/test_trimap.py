@@ -1,3 +1,5 @@
+"""Trimaps: made, read, encoded."""
+
 import cv2
 import numpy as np
 import pytest

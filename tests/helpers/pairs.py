@@ -92,3 +92,27 @@ def write_pair(root: Path, name: str, seed: int, mode: str = "grey", suffix: str
     write_image(root / "colours" / f"{name}{suffix}", colours)
     modes = {"grey": alpha, "rgb": np.dstack([alpha] * 3), "rgba": np.dstack([colours, alpha])}
     write_image(root / "alphas" / f"{name}.png", modes[mode])
+
+
+def mix_of(root: Path) -> dict[str, Any]:
+    """A configuration of every kind of source, with all augmentation."""
+    cutouts, photos = root / "cutouts", root / "photos"
+    cutouts.mkdir()
+    photos.mkdir()
+    for i in range(3):
+        write_cutout(cutouts / f"cut{i}.png", i)
+        noise = np.random.default_rng(i).integers(0, 256, (90, 70, 3)).astype(np.uint8)
+        write_image(photos / f"photo{i}.jpg", noise)
+    write_pair(root, "a", 7)
+    (cutouts / "broken.png").write_bytes(b"broken")
+    pairs = {"foregrounds": str(root / "colours"), "alphas": str(root / "alphas")}
+    return {
+        "size": 48,
+        "augment": {"real_world": True},
+        "sources": [
+            {"kind": "cutouts", "foregrounds": str(cutouts), "backgrounds": str(photos), "weight": 2.0},
+            {"kind": "pairs", **pairs, "backgrounds": str(photos)},
+            {"kind": "composed", "images": str(root / "colours"), "alphas": str(root / "alphas")},
+            {"kind": "synthetic"},
+        ],
+    }

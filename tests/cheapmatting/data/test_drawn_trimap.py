@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import soft_disc
 
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from cheapmatting.data.drawn_trimap import PLAIN_TRIMAPS, TrimapConfig, drawn_trimap
 from cheapmatting.trimap import make_trimap
@@ -108,5 +108,5 @@ def test_a_trimap_in_which_nothing_is_known_is_drawn_narrowly_if_wanted():
 @pytest.mark.parametrize("radii", [[20, 1], [0, 5], [1, 1e9]])
 def test_radii_are_a_range(radii):
     with pytest.raises(UserError, match=r"a range \[low, high\] within 1 and 500, not"):
-        fill(TrimapConfig, {"radii": radii}, "x")
-    assert fill(TrimapConfig, {"radii": [0, 5], "spacing": "even"}, "x").radii == (0, 5)
+        from_dict(TrimapConfig, {"radii": radii}, "x")
+    assert from_dict(TrimapConfig, {"radii": [0, 5], "spacing": "even"}, "x").radii == (0, 5)

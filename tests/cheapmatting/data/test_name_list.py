@@ -40,9 +40,9 @@ def test_names_choose_and_leave_out(folders, tmp_path, caplog):
 def test_lists_that_cannot_serve(folders, tmp_path):
     names = tmp_path / "names.txt"
     for content, message in (
-        (None, r"names\.txt: cannot be read \(No such file or directory\); a list of file names is needed"),
-        (b"# nothing\n", "names no files"),
-        (b"\xff\xfe\x00", "is not a text file"),
+        (None, r"names\.txt: cannot be read \(No such file or directory\); expected a list of file names"),
+        (b"# nothing\n", "expected one file name a line, got no names"),
+        (b"\xff\xfe\x00", "expected a text file"),
         (b"cut7\ncut8\n", r"not one of its 2 names is in .*foregrounds \(the first: cut7\)"),
     ):
         if content is not None:

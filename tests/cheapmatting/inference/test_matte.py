@@ -94,7 +94,7 @@ def test_with_views_a_mirror_image_has_the_mirrored_alpha(views: Literal[2, 4], 
 
 
 def test_other_numbers_of_views() -> None:
-    with pytest.raises(UserError, match="views: found 3, allowed are 1, 2 and 4"):
+    with pytest.raises(UserError, match="views: expected 1, 2 or 4, got 3"):
         Matter(small_network(), "cpu", 3)  # type: ignore[arg-type]
 
 
@@ -120,16 +120,20 @@ IMAGE, TRIMAP = photograph(8, 9)
 @pytest.mark.parametrize(
     ("image", "trimap", "message"),
     [
-        (IMAGE[..., :2], TRIMAP, "image: found uint8 [8, 9, 2], allowed is uint8 RGB [H, W, 3]"),
-        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: found uint8 [8, 9, 4], allowed"),
-        (IMAGE[..., 0], TRIMAP, "image: found uint8 [8, 9], allowed"),
-        (IMAGE / np.float32(255), TRIMAP, "image: found float32 [8, 9, 3], allowed"),
-        (IMAGE[:0], TRIMAP[:0], "image: found uint8 [0, 9, 3], allowed"),
-        (IMAGE, TRIMAP[:-1], "trimap: found uint8 [7, 9], allowed is uint8 [8, 9], as the image"),
-        (IMAGE, TRIMAP[..., None], "trimap: found uint8 [8, 9, 1], allowed is uint8 [8, 9]"),
-        (IMAGE, TRIMAP.astype(np.int64), "trimap: found int64 [8, 9], allowed is uint8 [8, 9]"),
-        (IMAGE, TRIMAP == 128, "trimap: found bool [8, 9], allowed is uint8 [8, 9]"),
-        (IMAGE, np.where(TRIMAP == 128, 127, TRIMAP).astype(np.uint8), "trimap: found values besides 0, 128 and 255"),
+        (IMAGE[..., :2], TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9, 2]"),
+        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9, 4]"),
+        (IMAGE[..., 0], TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9]"),
+        (IMAGE / np.float32(255), TRIMAP, "image: expected uint8 RGB [H, W, 3], got float32 [8, 9, 3]"),
+        (IMAGE[:0], TRIMAP[:0], "image: expected uint8 RGB [H, W, 3], got uint8 [0, 9, 3]"),
+        (IMAGE, TRIMAP[:-1], "trimap: expected uint8 [8, 9], as the image, got uint8 [7, 9]"),
+        (IMAGE, TRIMAP[..., None], "trimap: expected uint8 [8, 9], as the image, got uint8 [8, 9, 1]"),
+        (IMAGE, TRIMAP.astype(np.int64), "trimap: expected uint8 [8, 9], as the image, got int64 [8, 9]"),
+        (IMAGE, TRIMAP == 128, "trimap: expected uint8 [8, 9], as the image, got bool [8, 9]"),
+        (
+            IMAGE,
+            np.where(TRIMAP == 128, 127, TRIMAP).astype(np.uint8),
+            "trimap: expected the values 0, 128 and 255 alone",
+        ),
     ],
 )
 def test_other_arrays_are_refused(matter: Matter, image: np.ndarray, trimap: np.ndarray, message: str) -> None:
@@ -188,5 +192,5 @@ def test_a_trimap_with_small_errors_is_mended(matter: Matter, files: tuple[Path,
 
 
 def test_unknown_devices() -> None:
-    with pytest.raises(UserError, match="--device: found gpu, allowed are auto, cpu, cuda, mps"):
+    with pytest.raises(UserError, match="--device: expected one of auto, cpu, cuda, mps, got gpu"):
         Matter(small_network(), "gpu")

@@ -84,7 +84,7 @@ def test_sizes(text: str, expected: tuple[int, int]) -> None:
      "9" * 5000, "1024\n", "0x10"],
 )  # fmt: skip
 def test_other_sizes(text: str) -> None:
-    with pytest.raises(UserError, match=r"--size: found [\s\S]*, allowed is a side or WIDTHxHEIGHT in pixels"):
+    with pytest.raises(UserError, match=r"--size: expected a side or WIDTHxHEIGHT in pixels[\s\S]*, got "):
         parse_size(text)
 
 

@@ -149,14 +149,17 @@ GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
         (with_header(format=FORMAT), "genotype or network is missing or damaged"),
         (with_header(**{**GOOD, "genotype": "{"}), "(metadata)"),
         (with_header(**{**GOOD, "network": "{"}), "genotype or network is missing or damaged"),
-        (with_header(**{**GOOD, "network": "[]"}), "(metadata): network: found [] (a list)"),
-        (with_header(**{**GOOD, "network": '{"width": 3}'}), "network.width: found 3 (an integer), allowed is a mult"),
+        (
+            with_header(**{**GOOD, "network": "[]"}),
+            "(metadata): network: expected a mapping of keys to values, got [] (a list)",
+        ),
+        (with_header(**{**GOOD, "network": '{"width": 3}'}), "network.width: expected a multiple of 2 from 2 to 1024"),
         (with_header(**GOOD), "1404 tensors differ from those of genotype"),
-        (saved([torch.zeros(2)]), "found list, a published checkpoint is a dict whose key `model`"),
-        (saved({"step": 1, "network": {}}), "found step, network, a published checkpoint is a dict"),
-        (saved({"model": torch.zeros(2)}), "found model, a published checkpoint is a dict"),
-        (saved({"model": {"stem00.0.weight": 3}}), "model: found 'stem00.0.weight': int, allowed are names with tenso"),
-        (saved({"model": {3: torch.zeros(2)}}), "model: found 3: Tensor, allowed are names with tensors"),
+        (saved([torch.zeros(2)]), "expected a published checkpoint, a dict with the tensors under `model`, got list"),
+        (saved({"step": 1, "network": {}}), "a dict with the tensors under `model`, got step, network"),
+        (saved({"model": torch.zeros(2)}), "a dict with the tensors under `model`, got model"),
+        (saved({"model": {"stem00.0.weight": 3}}), "model: expected names with tensors, got 'stem00.0.weight': int"),
+        (saved({"model": {3: torch.zeros(2)}}), "model: expected names with tensors, got 3: Tensor"),
         (saved({"model": {}}), "1403 tensors differ"),
         (saved({"model": {"a": torch.zeros(2)}}), "1404 tensors differ"),
     ],
@@ -182,7 +185,7 @@ def test_the_bombs_are_live(tmp_path: Path) -> None:
 def test_other_cells_are_refused(tmp_path: Path) -> None:
     header = {**GOOD, "genotype": Genotype("half", {"normal": PUBLISHED.cells["normal"]}).to_json()}
     safetensors.torch.save_file({"a": torch.zeros(2)}, tmp_path / "m.safetensors", header)
-    with pytest.raises(UserError, match=r"m\.safetensors \(metadata\): cells: found normal, CheapMatting needs"):
+    with pytest.raises(UserError, match=r"m\.safetensors \(metadata\): cells: expected normal and reduce, got normal"):
         weights.load(tmp_path / "m.safetensors")
 
 

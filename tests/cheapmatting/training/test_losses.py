@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import samples
 
-from atldas.common.config import config, fill
+from atldas.common.config import config, from_dict
 from atldas.common.errors import UserError
 from cheapmatting.data.sample import Batch, collate
 from cheapmatting.training.losses import LOSSES, Losses, evened, gradient, laplacian, weighted_losses
@@ -24,7 +24,14 @@ def batch_of(alpha: torch.Tensor, unknown: torch.Tensor, foreground: float = 1.0
     colour = torch.ones(1, 3, *alpha.shape[2:])
     image = alpha * foreground * colour + (1 - alpha) * background * colour
     one_hot = torch.cat([torch.zeros_like(unknown), unknown, 1 - unknown], dim=1)
-    return Batch(torch.cat([image, one_hot], dim=1), alpha, foreground * colour, background * colour, unknown)
+    return Batch(
+        torch.cat([image, one_hot], dim=1),
+        alpha,
+        foreground * colour,
+        background * colour,
+        unknown,
+        torch.ones_like(unknown),
+    )
 
 
 TRUTH = torch.tensor([[0.0, 0.5], [1.0, 0.25]])[None, None]
@@ -127,7 +134,14 @@ def test_gradients_are_finite(name: str, kind: str) -> None:
     size = (2, 3) if kind == "tiny" else (40, 33)
     truth = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0))
     unknown = torch.zeros_like(truth) if kind == "nothing unknown" else torch.ones_like(truth)
-    batch = Batch(torch.zeros(2, 6, *size), truth, torch.zeros(2, 3, *size), torch.ones(2, 3, *size), unknown)
+    batch = Batch(
+        torch.zeros(2, 6, *size),
+        truth,
+        torch.zeros(2, 3, *size),
+        torch.ones(2, 3, *size),
+        unknown,
+        torch.ones_like(unknown),
+    )
     alpha = (truth * 50 - 20 if kind == "far out" else truth.clone()).requires_grad_()
     loss = LOSSES[name](alpha, batch)
     loss.backward()
@@ -212,11 +226,12 @@ def test_evenness_by_hand(evenness: float, expected: float) -> None:
 def test_evenness_leaves_pairs_with_as_many_unknown_pixels_and_those_with_none() -> None:
     _, batch = narrow_and_wide()
     alike = batch._replace(unknown=batch.unknown[1:].repeat(2, 1, 1, 1))
-    assert torch.equal(evened(alike, 1.0).unknown, alike.unknown)
+    assert torch.equal(evened(alike, 1.0).counted, alike.counted)
     nothing = batch._replace(unknown=torch.zeros_like(batch.unknown))
-    assert not evened(nothing, 0.5).unknown.any()
+    assert not evened(nothing, 0.5).counted.any()
     # At 1 each pair's weights sum to the mean number of unknown pixels.
-    assert evened(batch, 1.0).unknown.sum(dim=(1, 2, 3)).tolist() == pytest.approx([2.5, 2.5])
+    assert evened(batch, 1.0).counted.sum(dim=(1, 2, 3)).tolist() == pytest.approx([2.5, 2.5])
+    assert torch.equal(evened(batch, 1.0).unknown, batch.unknown)  # the mask stays 0 or 1
 
 
 @config
@@ -227,18 +242,18 @@ class Recipe:
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ({}, "recipe: losses: found {} (a mapping), allowed is one or more of l1_unknown, "),
-        ({"l1": 1.0}, 'recipe: losses: found {"l1": 1.0} (a mapping), allowed is one or more of l1_unknown, l1_known'),
+        ({}, "recipe: losses: expected one or more of l1_unknown, "),
+        ({"l1": 1.0}, "recipe: losses: expected one or more of l1_unknown, l1_known"),
         ({"l1_known": 0.0}, "at least one with a weight over 0"),
-        ({"l1_known": -1.0}, "recipe: losses.l1_known: found -1.0 (a number), allowed is a weight of 0 or more, or"),
-        ({"l1_known": "1"}, "recipe: losses.l1_known: found"),
-        ({"l1_known": float("inf")}, "recipe: losses.l1_known: found"),
-        ({"l1_known": True}, "recipe: losses.l1_known: found true (a truth value), allowed is a weight of 0 or more"),
+        ({"l1_known": -1.0}, "recipe: losses.l1_known: expected a weight of 0 or more, or"),
+        ({"l1_known": "1"}, "recipe: losses.l1_known: expected"),
+        ({"l1_known": float("inf")}, "recipe: losses.l1_known: expected"),
+        ({"l1_known": True}, "recipe: losses.l1_known: expected a weight of 0 or more"),
         (
             {"laplacian": {"levels": 3}},
-            'recipe: losses.laplacian: found {"levels": 3} (a mapping), allowed is a weight',
+            "recipe: losses.laplacian: expected a weight",
         ),
-        ({"laplacian": {"weight": 1, "levels": 0}}, "recipe: losses.laplacian: found"),
+        ({"laplacian": {"weight": 1, "levels": 0}}, "recipe: losses.laplacian: expected"),
         ({"laplacian": {"weight": 1, "levels": 2.5}}, "for laplacian: a whole number of levels, not 2.5"),
         ({"laplacian": {"weight": 1, "level": 2}}, "for laplacian: weight, levels, not level"),
         ({"l1_known": {"weight": 1, "alpha": 2}}, "for l1_known: weight, not alpha"),
@@ -247,9 +262,12 @@ class Recipe:
 )
 def test_wrong_weights(losses: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as error:
-        fill(Recipe, {"losses": losses}, "recipe")
+        from_dict(Recipe, {"losses": losses}, "recipe")
     assert message in str(error.value)
-    assert fill(Recipe, {"losses": {"l1_known": 0, "gradient": 1}}, "r").losses == {"l1_known": 0.0, "gradient": 1.0}
+    assert from_dict(Recipe, {"losses": {"l1_known": 0, "gradient": 1}}, "r").losses == {
+        "l1_known": 0.0,
+        "gradient": 1.0,
+    }
 
 
 def test_parameters_of_a_loss_from_the_configuration() -> None:
@@ -258,7 +276,7 @@ def test_parameters_of_a_loss_from_the_configuration() -> None:
         "laplacian": {"weight": 1, "levels": 2},
         "charbonnier": {"weight": 3, "epsilon": 1},
     }
-    losses = fill(Recipe, {"losses": given}, "r").losses
+    losses = from_dict(Recipe, {"losses": given}, "r").losses
     # What has no parameters is written in the short form, so that both forms are one and the same run.
     assert losses == {
         "l1_unknown": 2.0,

@@ -1,3 +1,5 @@
+"""The Muon optimiser: orthogonal updates, its state, its scale."""
+
 import numpy as np
 import pytest
 import torch

@@ -24,6 +24,7 @@ from cheapmatting.data.config import make_source
 from cheapmatting.data.sample import collate
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
+from cheapmatting.training import stages
 from cheapmatting.training import train as train_module
 from cheapmatting.training.losses import LOSSES
 from cheapmatting.training.train import Training, train
@@ -48,7 +49,7 @@ def outcome(folder: Path) -> tuple[Any, ...]:
 def test_it_learns_a_few_pairs_by_heart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = make_source(settings().data, 0)
     pairs = [source[index] for index in range(4)]
-    monkeypatch.setattr(train_module, "make_source", lambda data, seed: _Repeated(pairs))
+    monkeypatch.setattr(stages, "make_source", lambda data, seed: _Repeated(pairs))
     network = small_network()
     before = network_sad(network, pairs, CPU)
     recipe = settings(steps=50, batch=4, optimizer={"lr": 0.01, "warm_up": 5}, ema=0.8, validation=None)
@@ -208,23 +209,10 @@ def test_nothing_is_spoilt_by_a_loss_or_gradient_that_is_not_finite(
     assert torch.equal(kept["inputs"], wanted.inputs) and torch.equal(kept["alpha"], wanted.alpha)
 
 
-def test_stages_follow_one_another_and_resume_inside_a_later_one(tmp_path: Path) -> None:
-    recipe = settings(
-        steps=2,
-        batch=2,
-        further_stages=[{"steps": 3, "batch": 1, "size": 160}],
-        gradient_accumulation=2,
-        validation=None,
-    )
-    assert recipe.all_steps == 5
-    training = Training(small_network(), recipe, CPU)
-    shapes = [tuple(batch.inputs.shape) for batch in training._pairs()]
-    small = recipe.data.size
-    assert shapes == [(2, 6, small, small)] * 4 + [(1, 6, 160, 160)] * 6
-    whole = list(training._pairs())
-    training.step = 3
-    rest = list(training._pairs())
-    assert len(rest) == 4 and all(torch.equal(a.inputs, b.inputs) for a, b in zip(rest, whole[6:], strict=True))
+def test_a_diverged_run_without_a_checkpoint_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(LOSSES, "faulty", lambda alpha, batch: alpha.sum() / 0)
+    with pytest.raises(UserError, match=r"the loss is (inf|nan) at step 0; no checkpoint yet\. Lower optimizer\.lr"):
+        train(small_network(), settings(losses={"faulty": 1.0}, validation=None), tmp_path, CPU)
 
 
 def test_the_weights_of_the_lowest_sad_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
