@@ -21,7 +21,7 @@ from .variables import Categorical, Choices, Variable, gumbel
 
 
 class Factor(NamedTuple):
-    """A part of a cost: a table over one or more variables, counted while the first of them counts.
+    """A part of a cost: a table over one or more variables, counted while all of them count.
 
     Attributes:
         variables: their names.
@@ -73,10 +73,23 @@ class Distribution(nn.Module):
         return torch.stack([self._expected_factor(factor) for factor in factors]).sum()
 
     def _expected_factor(self, factor: Factor) -> Tensor:
+        needed: dict[str, frozenset[int]] = {}  # parent -> its options under which all variables count
+        for name in factor.variables:
+            if condition := self.space.variable(name).condition:
+                needed[condition.parent] = needed.get(condition.parent, condition.options) & condition.options
         value = factor.table
         for name in reversed(factor.variables):
-            value = value @ self[name].log_probabilities().exp().to(value.dtype)  # contracts the last dimension
-        return value * self.probability_of_counting(factor.variables[0])
+            value = value @ self._shares(name, needed.pop(name, None)).to(value.dtype)  # contracts the last dimension
+        for parent, options in needed.items():
+            value = value * self._shares(parent, options).sum()
+        return value
+
+    def _shares(self, name: str, counted: frozenset[int] | None) -> Tensor:
+        """[options]: the probabilities of a variable; 0 for options that are not counted (None: all are)."""
+        p = self[name].log_probabilities().exp()
+        if counted is None:
+            return p
+        return p * torch.tensor([float(index in counted) for index in range(len(p))])
 
     @torch.no_grad()
     def sample(self, generator: torch.Generator, uniform: bool = False) -> Genotype:

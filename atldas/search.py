@@ -76,6 +76,9 @@ class Search:
         self.archive = Archive(folder / "measured.json")
         given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
+        names = [rung.oracle.name for rung in self.rungs]
+        if len(set(names)) < len(names):  # the archive would take the one's figures for the other's
+            raise UserError(f"{source}: evaluation.rungs: expected oracles that differ, got {', '.join(names)}")
         self.strategy = self._make_strategy(source)
         settings = experiment.search.architecture
         learned = self.strategy.parameters()
@@ -159,6 +162,7 @@ class Search:
             return None
         settings = self.experiment.search.architecture
         judged = self.strategy.objective(next(held_out), self.step)
+        self.architecture_steps += 1  # batches taken, whether or not they were used
         if judged is None:
             return None
         objective, value = judged
@@ -170,7 +174,6 @@ class Search:
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.max_grad_norm)
         require_finite(self.step, loss=value, gradient=float(norm))
         self.architecture_optimizer.step()
-        self.architecture_steps += 1
         return value
 
     @torch.no_grad()

@@ -60,7 +60,10 @@ class Context:
         return [child for _, child in found]
 
     def allows(self, child: Genotype) -> bool:
-        """Whether a child is within the budget."""
+        """Whether a child is within the budget and made of options that pruning has left."""
+        choices = self.space.choices_of(child)
+        if not all(self.distribution[name].allowed[index] for name, index in choices.items()):
+            return False
         return self.budget is None or self.budget.allows(child)
 
 

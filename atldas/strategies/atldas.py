@@ -36,7 +36,6 @@ class AtldasOptions:
         macs_weight: how much the objective counts expected MACs, as a multiple of a uniform child's.
         entropy_floor: while the entropy is under this share of a uniform distribution's, it is pushed up.
         shuffle_losses: a control: judged losses are dealt to the wrong children, so that nothing can be learned.
-        evaluation: which children are proposed at the end.
     """
 
     sampler: Literal["uniform", "mixed", "strict_fairness"] = "mixed"
@@ -59,7 +58,7 @@ class Atldas:
 
     def __init__(self, options: AtldasOptions, context: Context) -> None:
         self.options, self.context = options, context
-        self.sampler = TRAINING_SAMPLERS[options.sampler](context.space, context.generator)
+        self.sampler = TRAINING_SAMPLERS[options.sampler](context.distribution, context.generator)
         self.regression = Regression(context.space, options.memory, options.ridge, options.pairs)
         with torch.no_grad():
             self.uniform_entropy = float(context.distribution.entropy())
