@@ -7,6 +7,7 @@ expected loss of a child drawn from the distribution.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -52,6 +53,7 @@ class Regression:
         self.space = space
         self.ridge, self.pair_ridge = ridge, pair_ridge
         self.groups: deque[tuple[list[Choices], list[float]]] = deque()  # children judged on one batch, and losses
+        self._rows: deque[tuple[Tensor, Tensor]] = deque()  # the same centred: [children, effects], [children]
         self.memory = memory
         variables = [variable for variable in space.variables if len(variable.options) > 1]
         self.scopes: list[tuple[str, ...]] = [(variable.name,) for variable in variables]
@@ -70,21 +72,24 @@ class Regression:
     def add(self, children: Sequence[Choices], losses: Sequence[float]) -> None:
         """Remember children judged on one batch; forget the oldest beyond `memory`."""
         self.groups.append((list(children), list(losses)))
+        features = torch.stack([self._features(child) for child in children])
+        values = torch.tensor(losses, dtype=torch.float64)
+        self._rows.append((features - features.mean(dim=0), values - values.mean()))
         while len(self) > self.memory and len(self.groups) > 1:
             self.groups.popleft()
+            self._rows.popleft()
+
+    def spread(self) -> float:
+        """The standard deviation of losses among children judged on one batch."""
+        squares = sum(float(values.square().sum()) for _, values in self._rows)
+        return math.sqrt(squares / max(1, len(self) - len(self.groups)))
 
     def factors(self) -> list[Factor]:
         """The fitted effects as tables: what a child's loss is, up to a constant.
 
         Solved in the dual form, over judged children, when there are fewer of them than effects.
         """
-        rows, targets = [], []
-        for children, losses in self.groups:
-            features = torch.stack([self._features(child) for child in children])
-            rows.append(features - features.mean(dim=0))
-            values = torch.tensor(losses, dtype=torch.float64)
-            targets.append(values - values.mean())
-        x, y = torch.cat(rows), torch.cat(targets)
+        x, y = (torch.cat(parts) for parts in zip(*self._rows, strict=True))
         penalty = torch.full((self.size,), self.ridge, dtype=torch.float64)
         for scope in self.scopes:
             if len(scope) == 2:
@@ -119,4 +124,7 @@ class Regression:
         return {"groups": [(children, losses) for children, losses in self.groups]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.groups = deque((list(children), list(losses)) for children, losses in state["groups"])
+        self.groups.clear()
+        self._rows.clear()
+        for children, losses in state["groups"]:
+            self.add(children, losses)

@@ -71,6 +71,7 @@ class Strategy(Protocol):
     """How a search learns. The loop owns data, the weights' optimizer, checkpoints, the log and the final choice.
 
     A strategy is one class and one line in `STRATEGIES`, or is named by `package.module:Class` in the experiment.
+    It may also have `optimizer`: what moves `parameters()`, `adam` (without it) or `sgd`.
     """
 
     Options: ClassVar[type]  # a `config` class, filled from the experiment's `strategy_options`
