@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class CostTables:
     def of(self, child: Genotype) -> float:
         """The cost of one child."""
         choices = self.space.choices_of(child)
-        counted = (factor for factor in self.factors if factor.variables[0] in choices)
+        counted = (factor for factor in self.factors if all(name in choices for name in factor.variables))
         return self.constant + sum(float(f.table[tuple(choices[name] for name in f.variables)]) for f in counted)
 
     def expected(self, distribution: Distribution) -> Tensor:
@@ -50,6 +50,15 @@ class CostTables:
         if not self.factors:
             return torch.tensor(self.constant)
         return distribution.expected(list(self.factors)) + self.constant
+
+
+class CellCall(NamedTuple):
+    """A cell that ran: the size of its adapted inputs, and the choices inside which it stands."""
+
+    cell: Cell
+    height: int
+    width: int
+    scope: Scope
 
 
 class _MacMeter(TorchDispatchMode):
@@ -86,9 +95,10 @@ def mac_tables(supernet: Supernet, input_shape: Sequence[int]) -> CostTables:
     Operations in cells are counted one by one, everything else in forward passes on the meta device.
     """
     supernet.select(supernet.space.genotype({v.name: 0 for v in supernet.space.variables}))
-    meta = copy.deepcopy(supernet).to("meta").eval()
+    # Not a copy of what `build` belongs to: a task holds data.
+    meta = copy.deepcopy(supernet, {id(supernet._build): supernet._build}).to("meta").eval()
 
-    def totals(calls: list[tuple[Cell, int, int]]) -> dict[Scope, float]:
+    def totals(calls: list[CellCall]) -> dict[Scope, float]:
         with _MacMeter() as meter, torch.no_grad():
             inputs = torch.empty(tuple(input_shape), device="meta")
             return totals_by_scope(meta, inputs, lambda: meter.macs, calls)
@@ -98,14 +108,14 @@ def mac_tables(supernet: Supernet, input_shape: Sequence[int]) -> CostTables:
 
 def measured_tables(
     supernet: Supernet,
-    totals: Callable[[list[tuple[Cell, int, int]]], dict[Scope, float]],
+    totals: Callable[[list[CellCall]], dict[Scope, float]],
     operation: Callable[[str, int, int, int, int], float],
 ) -> CostTables:
     """The tables of a cost that is measured in forward passes, over as few children as show every combination.
 
     Args:
         supernet: in eval mode; children are selected one after the other.
-        totals: runs the selected child, notes its cells' calls (cell, height, width), gives each scope's cost.
+        totals: runs the selected child, notes its cells' calls, gives each scope's cost.
         operation: (name, channels, stride, height, width) -> the cost of an operation in a cell.
     """
     tables = _Tables(supernet.space)
@@ -113,18 +123,21 @@ def measured_tables(
     filled: set[tuple[Scope, tuple[int, ...]]] = set()
     for number, child in enumerate(_covering_children(supernet)):
         supernet.select(child)
-        calls: list[tuple[Cell, int, int]] = []
+        calls: list[CellCall] = []
         choices = supernet.space.choices_of(child)
         costs = totals(calls)
         if number == 0:
-            constant = costs.pop((), 0.0)
-            for cell, height, width in calls:
-                _add_operations(tables, cell, height, width, operation)
-        for scope, value in costs.items():
+            constant = costs.get((), 0.0)
+        for scope in dict.fromkeys((*costs, *(call.scope for call in calls))):
             index = tuple(choices[name] for name in scope)
-            if scope and (scope, index) not in filled:
-                filled.add((scope, index))
-                tables.add(scope, index, value)
+            if (scope, index) in filled:
+                continue
+            filled.add((scope, index))
+            if scope and scope in costs:
+                tables.add(scope, index, costs[scope])
+            for call in calls:
+                if call.scope == scope:
+                    _add_operations(tables, call, index, operation)
     return tables.done(constant)
 
 
@@ -141,20 +154,20 @@ def parameter_tables(supernet: Supernet) -> CostTables:
 
 
 def _add_operations(
-    tables: _Tables, cell: Cell, height: int, width: int, operation: Callable[[str, int, int, int, int], float]
+    tables: _Tables, call: CellCall, inside: tuple[int, ...], operation: Callable[[str, int, int, int, int], float]
 ) -> None:
-    """Every operation of a cell whose adapted inputs are height x width, at every width of its channels."""
-    place, cell_space = cell.place, tables.space.cells[cell.place.kind]
+    """Every operation of a cell at every width of its channels; `inside`: the choices that the cell stands in."""
+    place, cell_space = call.cell.place, tables.space.cells[call.cell.place.kind]
     names = tuple(name for name, _ in place.channels.terms) if isinstance(place.channels, Width) else ()
     options = [tables.space.choices[name] for name in names]
     for (node, i), (column, name) in itertools.product(cell_space.edges, enumerate(cell_space.operations)):
         from_input = i < cell_space.inputs  # behind the inputs everything has the reduced size and stride 1
         stride = place.stride if from_input else 1
-        h, w = (height, width) if from_input else (-(-height // place.stride), -(-width // place.stride))
+        h, w = (-(-size // (1 if from_input else place.stride)) for size in (call.height, call.width))
         for index in itertools.product(*(range(len(o)) for o in options)):
             widths = {width_name: int(o[k]) for width_name, o, k in zip(names, options, index, strict=True)}
             cost = operation(name, value_of(place.channels, widths), stride, h, w)
-            tables.add((edge_variable(place.kind, node, i), *names), (column, *index), cost)
+            tables.add((edge_variable(place.kind, node, i), *call.scope, *names), (column, *inside, *index), cost)
 
 
 def _scoped_parts(module: nn.Module, scope: Scope = ()) -> Iterator[tuple[nn.Module, Scope]]:
@@ -200,7 +213,7 @@ def _covering_children(supernet: Supernet) -> Iterator[Genotype]:
 
 
 def totals_by_scope(
-    supernet: Supernet, inputs: Tensor, read: Callable[[], float], calls: list[tuple[Cell, int, int]]
+    supernet: Supernet, inputs: Tensor, read: Callable[[], float], calls: list[CellCall]
 ) -> dict[Scope, float]:
     """What one forward pass adds to a meter, by the scope of the innermost part; cells' operations are left out."""
     found: dict[Scope, float] = {}
@@ -222,9 +235,7 @@ def totals_by_scope(
 
 
 @contextmanager
-def _scoped(
-    meta: Supernet, stack: list[Scope | None], settle: Any, calls: list[tuple[Cell, int, int]]
-) -> Iterator[None]:
+def _scoped(meta: Supernet, stack: list[Scope | None], settle: Any, calls: list[CellCall]) -> Iterator[None]:
     """Hooks that keep the scope of what is running on top of `stack`, and note the sizes that cells run at."""
     handles = []
 
@@ -243,14 +254,14 @@ def _scoped(
         assert isinstance(cell, Cell)
         stride = cell.place.input_strides[-1]
         height, width = inputs[-1].shape[2:]
-        calls.append((cell, -(-height // stride), -(-width // stride)))
+        calls.append(CellCall(cell, -(-height // stride), -(-width // stride), stack[-1] or ()))
 
     parts: list[tuple[nn.Module, Scope | None]] = list(_scoped_parts(meta.network))
     for cell in meta.cells:
-        handles.append(cell.register_forward_pre_hook(note))
         parts += [(op, None) for edge in cell.edges.values() for op in edge.values()]  # type: ignore[operator]
     for part, scope in parts:
         handles += [part.register_forward_pre_hook(enter(scope)), part.register_forward_hook(leave)]
+    handles += [cell.register_forward_pre_hook(note) for cell in meta.cells]  # after a cell's own scope was entered
     try:
         yield
     finally:
@@ -259,7 +270,7 @@ def _scoped(
 
 
 def _parameters(
-    module: nn.Module, space: Space, scope: Scope, index: tuple[int, ...], edge: Mapping[str, int] | None = None
+    module: nn.Module, space: Space, scope: Scope, index: tuple[int, ...]
 ) -> Iterator[tuple[Scope, tuple[int, ...], float]]:
     """(scope, index, count) of every part's own parameters."""
     if isinstance(module, Choice):

@@ -6,6 +6,7 @@ expected loss of a child drawn from the distribution.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -64,6 +65,11 @@ class Regression:
         while len(self) > self.memory and len(self.groups) > 1:
             self.groups.popleft()
             self._features.popleft()
+
+    def spread(self) -> float:
+        """The standard deviation of losses among children judged on one batch."""
+        squares = sum((loss - sum(losses) / len(losses)) ** 2 for _, losses in self.groups for loss in losses)
+        return math.sqrt(squares / max(1, len(self) - len(self.groups)))
 
     def expected(self) -> Tensor:
         """The expectation of the fitted loss under the distribution, up to a constant; a scalar with gradient."""

@@ -30,11 +30,13 @@ def _strategy(name: str) -> str:
 
 @config
 class ArchitectureConfig:
-    """When the strategy learns, and Adam on what it learns.
+    """When the strategy learns, and how its optimizer moves what it learns.
 
     Attributes:
         start: the first step that moves the logits; until then the weights are too young to judge by.
         every: one architecture step follows every so many weight steps.
+        lr: of the strategy's optimizer: `atldas` has SGD, others Adam.
+        betas: of Adam.
     """
 
     start: Annotated[int, Ge(0)] = 0

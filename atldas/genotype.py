@@ -193,6 +193,7 @@ class Genotype:
     def from_dict(data: dict[str, Any], source: Source | str) -> Genotype:
         """Check plain data, as YAML holds them, and make a genotype of them."""
         file = from_dict(_GenotypeFile, data, source)
+        require_contents(file.schema, file.cells, file.choices, source)
         cells = {}
         for name, cell in file.cells.items():
             try:
@@ -248,6 +249,18 @@ class Genotype:
 def shipped_names() -> list[str]:
     """The genotypes that `Genotype.load` finds by name."""
     return names_in(SHIPPED)
+
+
+def require_contents(schema: int, cells: Mapping[str, Any], choices: Mapping[str, Any], source: Source | str) -> None:
+    """What the files of spaces and of genotypes have in common: schema 1 has cells alone, 2 named choices as well.
+
+    Raises:
+        UserError: choices in schema 1, or neither cells nor choices.
+    """
+    if schema == 1 and choices:
+        raise UserError(f"{source}: schema: expected 2, which has choices, got 1")
+    if not cells and not choices:
+        raise UserError(f"{source}: expected cells or choices, got neither")
 
 
 def _on_one_line(value: Any) -> str:

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .cell import Cell
-from .cost_tables import CostTables, Scope, measured_tables, totals_by_scope
+from .cost_tables import CellCall, CostTables, Scope, measured_tables, totals_by_scope
 from .distribution import Factor
 from .genotype import Genotype
 from .operations import OPERATIONS
@@ -77,7 +76,7 @@ def part_latencies(supernet: Supernet, input_shape: Sequence[int], device: torch
     """Milliseconds of every part, timed alone."""
     inputs = torch.randn(tuple(input_shape), device=device).to(memory_format=torch.channels_last)
 
-    def totals(calls: list[tuple[Cell, int, int]]) -> dict[Scope, float]:
+    def totals(calls: list[CellCall]) -> dict[Scope, float]:
         runs = [
             totals_by_scope(supernet, inputs, lambda: _now(device), calls if n == 0 else []) for n in range(repeats + 1)
         ]

@@ -1,12 +1,17 @@
 """Oracles: how good a child is, each at its own fidelity and price.
 
-An oracle is one class with `name` and `measure(child)`, whose result is a function of the child and the seed alone,
-and a line in the rungs' configuration.
+An oracle is one class with `name` and `measure(child)`, whose result is a function of the child and the seed alone (and
+of the supernet's weights, if it inherits them), and a line in the rungs' configuration. It leaves PyTorch's random
+state as it was.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
@@ -19,7 +24,7 @@ from .common.config import config
 from .genotype import Genotype
 from .supernet import Supernet
 from .task import Task
-from .training import Sgd, SgdConfig
+from .training import NotFiniteError, Sgd, SgdConfig
 
 
 class Oracle(Protocol):
@@ -71,7 +76,8 @@ class Inherited:
         return network
 
     def measure(self, child: Genotype) -> float:
-        return float(self.given.task.measure(self.network(child)))
+        with _random_state(self.given.seed):
+            return float(self.given.task.measure(self.network(child)))
 
 
 @config
@@ -102,22 +108,36 @@ class ShortTraining:
 
     def __init__(self, settings: ShortTrainingConfig, given: Measured) -> None:
         self.name, self.settings, self.given = f"short_training_{settings.steps}", settings, given
+        if settings.seeds > 1:
+            self.name += f"_of_{settings.seeds}"
 
     def measure(self, child: Genotype) -> float:
-        return sum(self._one(child, number) for number in range(self.settings.seeds)) / self.settings.seeds
+        """NaN, and a warning, where a training diverges: that child is a bad one, and the others are still compared."""
+        try:
+            return sum(self._one(child, number) for number in range(self.settings.seeds)) / self.settings.seeds
+        except NotFiniteError as error:
+            logging.warning("%s of a candidate: %s", self.name, error)
+            return math.nan
 
     def _one(self, child: Genotype, number: int) -> float:
         task, settings = self.given.task, self.settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * self.given.seed + number)
+        with _random_state(1000 * self.given.seed + number):
             network = task.build(FixedBuilder(child)).to(self.given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             network.train()
             optimizer = Sgd(network, settings.weights, settings.steps)
             for step, batch in enumerate(itertools.islice(task.training_batches(0), settings.steps)):
                 optimizer.step(task, batch, step)
-        if settings.calibration_batches:
-            recalibrate(network, task, settings.calibration_batches)
-        return float(task.measure(network.eval()))
+            if settings.calibration_batches:
+                recalibrate(network, task, settings.calibration_batches)
+            return float(task.measure(network.eval()))
+
+
+@contextmanager
+def _random_state(seed: int) -> Iterator[None]:
+    """Random numbers of its own, so that a figure kept from before leaves what follows the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 RungConfig = InheritedConfig | ShortTrainingConfig

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from .distribution import Distribution
 from .genotype import Genotype
-from .space import Space
 from .variables import Choices
 
 Draw = Callable[[bool], Genotype]  # (uniform) -> a child, within the budget if the search has one
@@ -33,8 +33,8 @@ class TrainingSampler(Protocol):
 class Uniform:
     """Every allowed option equally often, whatever was learned."""
 
-    def __init__(self, space: Space, generator: torch.Generator) -> None:
-        self.generator = generator
+    def __init__(self, distribution: Distribution, generator: torch.Generator) -> None:
+        self.distribution, self.generator = distribution, generator
 
     def child(self, draw: Draw, uniform_share: float) -> Genotype:
         return draw(True)
@@ -56,26 +56,24 @@ class Mixed(Uniform):
 class StrictFairness(Uniform):
     """Each option of a variable once per round, in random order (Chu et al., FairNAS, ICCV 2021).
 
-    A round of a variable has as many steps as it has options. A variable that does not count in a step keeps its
-    place in its round.
+    A round of a variable has as many steps as options are left to it: what pruning removed has no turn. A variable that
+    does not count in a step keeps its place in its round. A budget plays no part: fairness would be lost.
     """
 
-    def __init__(self, space: Space, generator: torch.Generator) -> None:
-        super().__init__(space, generator)
-        self.space = space
+    def __init__(self, distribution: Distribution, generator: torch.Generator) -> None:
+        super().__init__(distribution, generator)
         self.left: dict[str, list[int]] = {}  # variable -> the options still to come in its round
 
     def child(self, draw: Draw, uniform_share: float) -> Genotype:
         choices: Choices = {}
-        for variable in self.space.variables:
+        for variable, categorical in self.distribution.items():
             if variable.counts(choices):
-                left = (
-                    self.left.get(variable.name)
-                    or torch.randperm(len(variable.options), generator=self.generator).tolist()
-                )
+                allowed = categorical.allowed.nonzero().flatten()  # indexes of the options left
+                left = [index for index in self.left.get(variable.name, []) if categorical.allowed[index]]
+                left = left or allowed[torch.randperm(len(allowed), generator=self.generator)].tolist()
                 choices[variable.name] = left.pop()
                 self.left[variable.name] = left
-        return self.space.genotype(choices)
+        return self.distribution.space.genotype(choices)
 
     def state_dict(self) -> dict[str, Any]:
         return {"left": {name: list(options) for name, options in self.left.items()}}
@@ -84,7 +82,7 @@ class StrictFairness(Uniform):
         self.left = {name: list(options) for name, options in state["left"].items()}
 
 
-TRAINING_SAMPLERS: dict[str, Callable[[Space, torch.Generator], TrainingSampler]] = {
+TRAINING_SAMPLERS: dict[str, Callable[[Distribution, torch.Generator], TrainingSampler]] = {
     "uniform": Uniform,
     "mixed": Mixed,
     "strict_fairness": StrictFairness,

@@ -76,14 +76,11 @@ class Search:
         self.archive = Archive(folder / "measured.json")
         given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
+        names = [rung.oracle.name for rung in self.rungs]
+        if len(set(names)) < len(names):  # the archive would take the one's figures for the other's
+            raise UserError(f"{source}: evaluation.rungs: expected oracles that differ, got {', '.join(names)}")
         self.strategy = self._make_strategy(source)
-        settings = experiment.search.architecture
-        learned = self.strategy.parameters()
-        self.architecture_optimizer = (
-            torch.optim.Adam(learned, settings.lr, settings.betas, weight_decay=settings.weight_decay)
-            if learned
-            else None
-        )
+        self.architecture_optimizer = self._make_optimizer()
         self.pruner = Pruner(experiment.search.pruning, self.distribution) if experiment.search.pruning else None
         self.weight_free = _weight_free(self.space)
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
@@ -106,6 +103,14 @@ class Search:
         )  # fmt: skip
         made: Strategy = make(options, self.context)
         return made
+
+    def _make_optimizer(self) -> torch.optim.Optimizer | None:
+        settings, learned = self.experiment.search.architecture, self.strategy.parameters()
+        if not learned:
+            return None
+        if getattr(self.strategy, "optimizer", "adam") == "sgd":
+            return torch.optim.SGD(learned, settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(learned, settings.lr, settings.betas, weight_decay=settings.weight_decay)
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
         """Search until the last step, from `state` if there is one. False if a person interrupted it."""
@@ -159,6 +164,7 @@ class Search:
             return None
         settings = self.experiment.search.architecture
         judged = self.strategy.objective(next(held_out), self.step)
+        self.architecture_steps += 1  # batches taken, whether or not they were used
         if judged is None:
             return None
         objective, value = judged
@@ -170,7 +176,6 @@ class Search:
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.max_grad_norm)
         require_finite(self.step, loss=value, gradient=float(norm))
         self.architecture_optimizer.step()
-        self.architecture_steps += 1
         return value
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from .common.config_errors import suggestion
 from .common.errors import UserError
 from .common.shipped import names_in, read_named
 from .common.yaml_text import shown
-from .genotype import CellGenotype, Edge, Genotype
+from .genotype import CellGenotype, Edge, Genotype, require_contents
 from .operations import OPERATIONS
 from .variables import Choices, Condition, Variable, edge_variable, node_variable
 
@@ -136,11 +136,8 @@ class Space:
     @staticmethod
     def from_dict(data: dict[str, Any], source: Source | str) -> Space:
         """Check plain data, as YAML holds it, and make a space of it."""
-        if data.get("schema") == 1:  # a space of cells alone
-            data = {"choices": {}, **data, "schema": 2} if "choices" not in data else data
         file = from_dict(_SpaceFile, data, source)
-        if not file.cells and not file.choices:
-            raise UserError(f"{source}: expected cells or choices, got neither")
+        require_contents(file.schema, file.cells, file.choices, source)
         for name in file.cells:
             _require_module_name(name, f"{source}: cells")
         for name, options in file.choices.items():

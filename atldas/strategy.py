@@ -60,7 +60,10 @@ class Context:
         return [child for _, child in found]
 
     def allows(self, child: Genotype) -> bool:
-        """Whether a child is within the budget."""
+        """Whether a child is within the budget and made of options that pruning has left."""
+        choices = self.space.choices_of(child)
+        if not all(self.distribution[name].allowed[index] for name, index in choices.items()):
+            return False
         return self.budget is None or self.budget.allows(child)
 
 
@@ -68,6 +71,7 @@ class Strategy(Protocol):
     """How a search learns. The loop owns data, the weights' optimizer, checkpoints, the log and the final choice.
 
     A strategy is one class and one line in `STRATEGIES`, or is named by `package.module:Class` in the experiment.
+    It may also have `optimizer`: what moves `parameters()`, `adam` (without it) or `sgd`.
     """
 
     Options: ClassVar[type]  # a `config` class, filled from the experiment's `strategy_options`

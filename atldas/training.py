@@ -80,7 +80,7 @@ class Sgd:
         """Move the weights by one batch; returns the loss.
 
         Raises:
-            UserError: the loss or its gradient is not finite; no weight has moved then.
+            NotFiniteError: the loss or its gradient is not finite; no weight has moved then.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(step)
@@ -95,15 +95,19 @@ class Sgd:
         return float(loss.detach())
 
 
+class NotFiniteError(UserError):
+    """A loss or a gradient is not a finite number."""
+
+
 def require_finite(step: int, **values: float) -> None:
     """Before an optimizer's step, so that no weight and no checkpoint is ever spoilt.
 
     Raises:
-        UserError: one of the values is not finite.
+        NotFiniteError: one of the values is not finite.
     """
     for what, value in values.items():
         if not math.isfinite(value):
-            raise UserError(
+            raise NotFiniteError(
                 f"the {what} is not finite at step {step}; lower the learning rate or max_grad_norm and begin again"
             )
 

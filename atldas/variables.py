@@ -18,7 +18,7 @@ Choices = dict[str, int]  # variable -> index of the chosen option, for the vari
 
 @dataclass(frozen=True)
 class Condition:
-    """A variable counts only while `parent` has one of the options with these indexes."""
+    """A variable counts only while `parent`, which always counts, has one of the options with these indexes."""
 
     parent: str
     options: frozenset[int]

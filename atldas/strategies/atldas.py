@@ -1,4 +1,9 @@
-"""ATLDAS: one independent child trains its weights, K others are judged on one held-out batch and move the logits."""
+"""ATLDAS: one independent child trains its weights, K others are judged on one held-out batch and move the logits.
+
+Losses are counted in units of their spread among children judged on one batch, and plain SGD moves the logits. Adam
+would make every gradient as large as any other: noise that the regression remembers for long would move the logits as
+far as knowledge does. With shuffled losses the entropy then falls to half of uniform's and below, with SGD it does not.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +38,9 @@ class AtldasOptions:
         estimator: `leave_one_out`, the score function; or `regression` over all children judged of late.
         memory: how many judged children the regression keeps; it is used once it has a quarter of them.
         ridge, pairs: of the regression, see `estimators.Regression`.
-        macs_weight: how much the objective counts expected MACs, as a multiple of a uniform child's.
+        macs_weight: how much the objective counts expected MACs: what a uniform child's are worth, in spreads.
         entropy_floor: while the entropy is under this share of a uniform distribution's, it is pushed up.
         shuffle_losses: a control: judged losses are dealt to the wrong children, so that nothing can be learned.
-        evaluation: which children are proposed at the end.
     """
 
     sampler: Annotated[str, key_of(TRAINING_SAMPLERS)] = "mixed"
@@ -56,10 +60,11 @@ class Atldas:
     """See the module; fulfils `Strategy`."""
 
     Options = AtldasOptions
+    optimizer = "sgd"
 
     def __init__(self, options: AtldasOptions, context: Context) -> None:
         self.options, self.context = options, context
-        self.sampler = TRAINING_SAMPLERS[options.sampler](context.space, context.generator)
+        self.sampler = TRAINING_SAMPLERS[options.sampler](context.distribution, context.generator)
         self.regression = Regression(context.distribution, options.memory, options.ridge, options.pairs)
         with torch.no_grad():
             self.uniform_entropy = float(context.distribution.entropy())
@@ -78,11 +83,12 @@ class Atldas:
             losses = losses[torch.randperm(len(losses), generator=context.generator)]
         choices = [context.space.choices_of(child) for child in children]
         self.regression.add(choices, losses.tolist())
+        spread = max(self.regression.spread(), torch.finfo(torch.float32).tiny)
         if self.options.estimator == "regression" and len(self.regression) >= self.options.memory // 4:
             objective = self.regression.expected()
         else:
             objective = leave_one_out(context.distribution, choices, losses)
-        return objective + self._penalties(), float(losses.mean())
+        return objective / spread + self._penalties(), float(losses.mean())
 
     def _penalties(self) -> Tensor:
         total = torch.zeros(())

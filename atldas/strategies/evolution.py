@@ -48,7 +48,7 @@ class Evolution:
 
     def __init__(self, options: EvolutionOptions, context: Context) -> None:
         self.options, self.context = options, context
-        self.sampler = TRAINING_SAMPLERS[options.sampler](context.space, context.generator)
+        self.sampler = TRAINING_SAMPLERS[options.sampler](context.distribution, context.generator)
 
     def select_for_training(self, step: int) -> None:
         self.context.supernet.select(self.sampler.child(self.context.sample, 1.0))
