@@ -184,9 +184,12 @@ def test_beginning_twice_and_resuming_nothing(
         ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
         ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),
-        ({"train__losses": {"l2": 1}}, "quickstart: train.losses: found"),
+        ({"train__losses": {"l2": 1}}, "quickstart: train.losses: expected"),
         ({"search__space": "mating"}, "mating"),
-        ({"search__task_options__network__width": 7}, "quickstart: search: task_options.network.width: found 7"),
+        (
+            {"search__task_options__network__width": 7},
+            "quickstart: search.task_options.network.width: expected a multiple of 2, got 7",
+        ),
         ({"train__optimiser": {}}, "quickstart: train.optimiser: unknown key (did you mean optimizer?)"),
     ],
 )

@@ -95,4 +95,4 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     path = edited(tmp_path, "{width: 15}")
     with pytest.raises(UserError) as error:
         inspect(str(path), 96, 96)
-    assert str(error.value) == f"{path}: network.width: found 15 (an integer), allowed is a multiple of 2"
+    assert str(error.value) == f"{path}: network.width: expected a multiple of 2, got 15 (an integer)"
