@@ -139,7 +139,7 @@ def fixed_cells(genotype: Genotype) -> CellFactory:
     def make(place: CellPlace) -> Cell:
         if place.kind not in genotype.cells:
             raise UserError(
-                f"genotype {genotype.name}: the network needs a cell {place.kind!r}, found {', '.join(genotype.cells)}"
+                f"genotype {genotype.name}: expected a cell {place.kind!r}, got {', '.join(genotype.cells)}"
             )
         return Cell(genotype.cells[place.kind], place)
 

@@ -37,7 +37,7 @@ def draw_cells(genotype: Genotype, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"{path}: found the suffix {path.suffix or '(none)'}, a picture of cells is .png or .svg")
+        raise UserError(f"{path}: expected the suffix .png or .svg, got {path.suffix or 'none'}")
     with atomic_path(path) as temporary:
         cells_figure(genotype).savefig(temporary, dpi=110)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .cell import Cell, CellFactory, CellPlace
-from .common.config import config
+from .common.config import FilePath, config
 from .common.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -98,7 +98,7 @@ class ImageFolderOptions:
         measured: how many held-out images the metric is taken over (all, if there are fewer).
     """
 
-    folder: str
+    folder: FilePath
     image_size: Annotated[int, Ge(8)] = 32
     channels: Annotated[int, Ge(2)] = 16
     depth: Annotated[int, Ge(3)] = 8
@@ -204,7 +204,7 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     }
     files = {name: paths for name, paths in files.items() if paths}
     if len(files) < 2:
-        raise UserError(f"{folder}: found {len(files)} folders with images, at least 2 classes are needed")
+        raise UserError(f"{folder}: expected 2 or more folders with images, one per class, got {len(files)}")
     return files
 
 

@@ -53,15 +53,16 @@ def _with_modules(options: argparse.Namespace, run: Callable[[], int]) -> int:
 
 
 def _search(options: argparse.Namespace, command: str) -> int:
-    from .common.config import read_config
+    from .common.config import from_dict, read_settings
     from .common.device import choose
     from .search import Experiment, search
 
     require_one_process("atldas search")
-    experiment = read_config(Experiment, options.experiment, options.set)
+    settings, source = read_settings(options.experiment, options.set)
+    experiment = from_dict(Experiment, settings, source)
     folder = options.out or Path("runs") / experiment.name
     device = choose(options.device)
-    winner = search(experiment, folder, device, options.resume, options.experiment, command)
+    winner = search(experiment, folder, device, options.resume, source, command)
     if winner is None:
         print(f"interrupted; go on with: {command.removesuffix(' --resume')} --resume", file=sys.stderr)
         return 130

@@ -8,7 +8,6 @@ names its cells (`normal`, `reduce`, or any other name that the network it is fo
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,16 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import networkx as nx
-import yaml
 from annotated_types import Ge, MinLen
 
 from .common.atomic import write_text
-from .common.config import config, fill, parse_yaml, shown, suggestion
+from .common.config import Source, config, from_dict
+from .common.config_errors import suggestion
 from .common.errors import UserError
 from .common.shipped import names_in, read_named
+from .common.yaml_text import parse_yaml, shown, to_yaml
 from .operations import OPERATIONS
 
 SCHEMA = 1
+ONE_LINE = 10**9  # characters
 SHIPPED = resources.files("atldas") / "genotypes"
 
 
@@ -92,12 +93,12 @@ class CellGenotype:
         object.__setattr__(self, "nodes", tuple(tuple(Edge(*edge) for edge in edges) for edges in self.nodes))
         object.__setattr__(self, "concat", tuple(self.concat))
         if self.inputs < 1:
-            raise UserError(f"inputs: found {self.inputs}, allowed is 1 or more")
+            raise UserError(f"inputs: expected 1 or more, got {self.inputs}")
         if not self.nodes:
-            raise UserError("nodes: found no node, allowed is one or more")
+            raise UserError("nodes: expected one or more nodes, got none")
         for k, edges in enumerate(self.nodes):
             if not edges:
-                raise UserError(f"nodes[{k}]: found no edge, allowed is one or more")
+                raise UserError(f"nodes[{k}]: expected one or more edges, got none")
             read: set[int] = set()
             for e, edge in enumerate(edges):
                 self._check_edge(edge, k, e, read)
@@ -105,23 +106,23 @@ class CellGenotype:
         last = self.inputs + len(self.nodes) - 1
         for index, node in enumerate(self.concat):
             if not self.inputs <= node <= last or node in self.concat[:index]:
-                raise UserError(f"concat[{index}]: found {node}, allowed are {self.inputs}..{last}, each once")
+                raise UserError(f"concat[{index}]: expected nodes of {self.inputs}..{last}, each once, got {node}")
         if not self.concat:
-            raise UserError(f"concat: found no node, allowed are one or more of {self.inputs}..{last}")
+            raise UserError(f"concat: expected one or more nodes of {self.inputs}..{last}, got none")
 
     def _check_edge(self, edge: Edge, k: int, e: int, read: set[int]) -> None:
         if edge.operation not in OPERATIONS:
             raise UserError(
-                f"nodes[{k}][{e}][0]: found the unknown operation {shown(edge.operation)}"
-                f"{suggestion(edge.operation, list(OPERATIONS))}; allowed are {', '.join(OPERATIONS)}"
+                f"nodes[{k}][{e}][0]: unknown operation {shown(edge.operation)}"
+                f"{suggestion(edge.operation, list(OPERATIONS))}; expected one of {', '.join(OPERATIONS)}"
             )
         if not 0 <= edge.input < self.inputs + k:
             raise UserError(
-                f"nodes[{k}][{e}][1]: found input {edge.input}, allowed are the nodes before "
-                f"node {self.inputs + k}: 0..{self.inputs + k - 1}"
+                f"nodes[{k}][{e}][1]: expected an input before node {self.inputs + k}: "
+                f"0..{self.inputs + k - 1}, got {edge.input}"
             )
         if edge.input in read:
-            raise UserError(f"nodes[{k}][{e}][1]: found input {edge.input} a second time, allowed is once per node")
+            raise UserError(f"nodes[{k}][{e}][1]: expected each input once per node, got {edge.input} again")
 
     def edges(self) -> Iterator[tuple[int, Edge]]:
         """(node number, edge) for every edge, in order."""
@@ -170,23 +171,24 @@ class Genotype:
         """Read a genotype from a file, or a shipped one by its name, such as `cheapmatting`.
 
         Raises:
-            UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
+            UserError: no such file or name, or a fault in it, named by file, key path, expected and found.
         """
         hint = f"a shipped genotype; shipped are {', '.join(shipped_names())}"
-        return Genotype._from_plain(*read_named(source, SHIPPED, hint))
+        return Genotype.from_dict(*read_named(source, SHIPPED, hint))
 
     @staticmethod
     def parse(text: str, source: str) -> Genotype:
         """Read a genotype from the text of `to_yaml` or `to_json`; `source` names it in errors."""
         try:
-            data = json.loads(text)  # first: YAML would take JSON's 1e-05 for text
+            data = json.loads(text)  # first, because it is faster
         except ValueError:
             data = parse_yaml(text, source)
-        return Genotype._from_plain(data, source)
+        return Genotype.from_dict(data, source)
 
     @staticmethod
-    def _from_plain(data: dict[str, Any], source: str) -> Genotype:
-        file = fill(_GenotypeFile, data, source)
+    def from_dict(data: dict[str, Any], source: Source | str) -> Genotype:
+        """Check plain data, as YAML holds them, and make a genotype of them."""
+        file = from_dict(_GenotypeFile, data, source)
         cells = {}
         for name, cell in file.cells.items():
             try:
@@ -195,8 +197,8 @@ class Genotype:
                 raise UserError(f"{source}: cells.{name}.{error}") from None
         return Genotype(file.name, cells, file.network, file.provenance)
 
-    def plain_network(self) -> dict[str, Any]:
-        """The `network` section as plain mappings and lists, fit for `atldas.common.config.fill`."""
+    def network_dict(self) -> dict[str, Any]:
+        """The `network` section as plain mappings and lists, fit for `atldas.common.config.from_dict`."""
         section: dict[str, Any] = _thawed(self.network)
         return section
 
@@ -206,17 +208,21 @@ class Genotype:
 
     def to_yaml(self) -> str:
         """The file's text: the cells line by line, then the free sections."""
-        lines = [f"schema: {SCHEMA}", _dumped({"name": self.name}), "cells:"]
+        lines = [f"schema: {SCHEMA}", _on_one_line({"name": self.name}), "cells:"]
         for name, cell in self.cells.items():
-            lines += [f"  {_dumped(name)}:", f"    inputs: {cell.inputs}", f"    nodes:{'' if cell.nodes else ' []'}"]
+            lines += [
+                f"  {_on_one_line(name)}:",
+                f"    inputs: {cell.inputs}",
+                f"    nodes:{'' if cell.nodes else ' []'}",
+            ]
             for k, edges in enumerate(cell.nodes):
-                listed = ", ".join(f"[{_dumped(edge.operation)}, {edge.input}]" for edge in edges)
+                listed = ", ".join(f"[{_on_one_line(edge.operation)}, {edge.input}]" for edge in edges)
                 lines.append(f"      - [{listed}]  # node {cell.inputs + k}")
             lines.append(f"    concat: {list(cell.concat)}")
         text = "\n".join(lines) + "\n"
         for section in ("network", "provenance"):
             if content := _thawed(getattr(self, section)):
-                text += _dumped({section: content}, width=110, flow=None) + "\n"
+                text += to_yaml({section: content}, short_lists=True)
         return text
 
     def to_json(self) -> str:
@@ -234,23 +240,9 @@ def shipped_names() -> list[str]:
     return names_in(SHIPPED)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that holds line breaks of any kind, which YAML else folds, or control characters."""
-
-
-def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
-
-
-_Dumper.add_representer(str, _quoted)
-
-
-def _dumped(value: Any, width: float = math.inf, flow: bool | None = False) -> str:
-    """`value` as YAML, quoted where it needs to be; a scalar on one line. `flow` None: lists of scalars on one line."""
-    text: str = yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow
-    )
-    return text.removesuffix("\n").removesuffix("\n...")
+def _on_one_line(value: Any) -> str:
+    """A scalar as YAML, or a mapping of one key to a scalar; quoted where it needs to be."""
+    return to_yaml(value, width=ONE_LINE).removesuffix("\n")
 
 
 @config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from . import __version__
 from .cell_picture import draw_cells
-from .common.config import config, fill, load_object, plain, suggestion
+from .common.config import RelativeToFile, Source, config, from_dict, load_object, to_dict
+from .common.config_errors import suggestion
 from .common.curves import draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
@@ -29,7 +31,7 @@ from .evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose
 from .genotype import Genotype
 from .pruning import Pruner, PruningConfig, write_pruned
 from .samplers import EVALUATION_SAMPLERS, TRAINING_SAMPLERS, Draw
-from .space import CellSpace, Space
+from .space import CellSpace, Space, shipped_spaces
 from .supernet import Supernet
 from .task import Task
 
@@ -124,7 +126,7 @@ class Experiment:
 
     schema: Literal[1]
     name: Annotated[str, MinLen(1)]
-    space: str
+    space: Annotated[str, RelativeToFile(shipped_spaces)]
     task: str
     task_options: dict[str, Any] = field(default_factory=dict)
     seed: Annotated[int, Ge(0)] = 0
@@ -144,12 +146,13 @@ class Search:
         device: where networks run. The distribution stays on the CPU: it is tiny and is drawn from with Python.
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device, source: str = "experiment") -> None:
-        self.experiment, self.device = experiment, device
+    def __init__(self, experiment: Experiment, device: torch.device, source: Source | str = "experiment") -> None:
+        self.device = device
         make_task = load_object(experiment.task, source, "task")  # first: it may add operations of its own
         if not hasattr(make_task, "Options"):
-            raise UserError(f"{source}: task: found {experiment.task}, which is no task: it has no Options")
-        options = fill(make_task.Options, experiment.task_options, source, at="task_options")
+            raise UserError(f"{source}: task: expected a task, got {experiment.task}, which has no Options")
+        options = from_dict(make_task.Options, experiment.task_options, source, at="task_options")
+        self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
         self.space = Space.load(experiment.space)
         torch.manual_seed(experiment.seed)
         self.task: Task = make_task(options, experiment.seed, device)
@@ -329,8 +332,8 @@ class Search:
 
 
 def search(
-    experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False, source: str = "experiment",
-    command: str = "",
+    experiment: Experiment, folder: str | Path, device: torch.device, resume: bool = False,
+    source: Source | str = "experiment", command: str = "",
 ) -> Candidate | None:  # fmt: skip
     """Run or resume a search in a run folder and write its results there.
 
@@ -345,7 +348,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, device, source)
-    state = open_run(folder, plain(experiment), resume)
+    state = open_run(folder, to_dict(running.experiment), resume)
     if not running.run(folder, state):
         return None
     candidates = []
@@ -377,7 +380,7 @@ def _weight_free(space: CellSpace) -> Tensor:
 def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
     experiment = running.experiment
     return {
-        "space": experiment.space,
+        "space": running.space.name,
         "task": experiment.task,
         "seed": experiment.seed,
         "steps": experiment.search.steps,

@@ -15,9 +15,11 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
 from torch import nn
 
-from .common.config import config, fill, shown, suggestion
+from .common.config import Source, config, from_dict
+from .common.config_errors import suggestion
 from .common.errors import UserError
 from .common.shipped import names_in, read_named
+from .common.yaml_text import shown
 from .genotype import CellGenotype, Edge
 from .operations import OPERATIONS
 
@@ -90,15 +92,15 @@ class Space:
         """Read a space from a file, or a shipped one by its name, such as `darts`.
 
         Raises:
-            UserError: no such file or name, or a fault in it, named by file, key path, found and allowed.
+            UserError: no such file or name, or a fault in it, named by file, key path, expected and found.
         """
         hint = f"a shipped space; shipped are {', '.join(shipped_spaces())}"
-        return Space.from_plain(*read_named(source, SHIPPED, hint))
+        return Space.from_dict(*read_named(source, SHIPPED, hint))
 
     @staticmethod
-    def from_plain(data: dict[str, Any], source: str) -> Space:
+    def from_dict(data: dict[str, Any], source: Source | str) -> Space:
         """Check plain data, as YAML holds it, and make a space of it."""
-        file = fill(_SpaceFile, data, source)
+        file = from_dict(_SpaceFile, data, source)
         for name in file.cells:
             _check_module_name(name, f"{source}: cells")
         return Space(file.name, {name: _cell(cell, f"{source}: cells.{name}") for name, cell in file.cells.items()})
@@ -139,17 +141,17 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
     for index, operation in enumerate(file.operations):
         if operation not in OPERATIONS:
             raise UserError(
-                f"{where}.operations[{index}]: found the unknown operation {shown(operation)}"
-                f"{suggestion(operation, list(OPERATIONS))}; allowed are {', '.join(OPERATIONS)}"
+                f"{where}.operations[{index}]: unknown operation {shown(operation)}"
+                f"{suggestion(operation, list(OPERATIONS))}; expected one of {', '.join(OPERATIONS)}"
             )
         if operation in file.operations[:index]:
-            raise UserError(f"{where}.operations[{index}]: found {operation} a second time, allowed is once")
+            raise UserError(f"{where}.operations[{index}]: expected each operation once, got {operation} again")
         _check_module_name(operation, f"{where}.operations[{index}]")
     k = None if file.inputs_per_node == "all" else file.inputs_per_node
     if k is not None and k > file.inputs:
         raise UserError(
-            f"{where}.inputs_per_node: found {k}, but the first node has only {file.inputs} earlier nodes to read; "
-            f"allowed are 1..{file.inputs} or all"
+            f"{where}.inputs_per_node: expected 1..{file.inputs}, the earlier nodes that the first node can read, "
+            f"or all, got {k}"
         )
     concat = file.concat if file.concat is not None else tuple(range(file.inputs, file.inputs + file.nodes))
     space = CellSpace(file.inputs, file.nodes, k, file.operations, concat)
@@ -163,4 +165,4 @@ def _cell(file: _CellFile, where: str) -> CellSpace:
 def _check_module_name(name: str, where: str) -> None:
     """Cells and operations are kept in `nn.ModuleDict`s, which take no dots and no names of their own methods."""
     if not name or "." in name or hasattr(nn.ModuleDict(), name):
-        raise UserError(f"{where}: found the name {shown(name)}, which PyTorch's modules do not take; choose another")
+        raise UserError(f"{where}: expected a name that PyTorch takes for a module, got {shown(name)}")

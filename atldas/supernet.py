@@ -39,7 +39,7 @@ class Supernet(nn.Module):
     def _new_cell(self, place: CellPlace) -> Cell:
         if place.kind not in self.space.cells:
             raise UserError(
-                f"space {self.space.name}: the network needs a cell {place.kind!r}, found {', '.join(self.space.cells)}"
+                f"space {self.space.name}: expected a cell {place.kind!r}, got {', '.join(self.space.cells)}"
             )
         space = self.space.cells[place.kind]
         cell = Cell(space.first(), place, space.candidates())

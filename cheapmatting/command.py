@@ -117,9 +117,9 @@ def _run(options: argparse.Namespace) -> int:
 
     from .pipeline import load_pipeline, run
 
-    pipeline = load_pipeline(options.experiment, options.set)
+    pipeline, source = load_pipeline(options.experiment, options.set)
     folder = options.out or Path("runs") / Path(options.experiment).stem
-    summary = run(pipeline, folder, choose(options.device), options.resume, options.experiment, options.command)
+    summary = run(pipeline, folder, choose(options.device), options.resume, source, options.command)
     if summary is None:
         return _interrupted(options)
     print(summary)

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import yaml
 from annotated_types import Ge
 
 from atldas.common.atomic import write_text
-from atldas.common.config import assign, config, fill, load_object
+from atldas.common.config import Source, assigned, config, from_dict, load_object
 from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG
 from atldas.common.shipped import read_named
+from atldas.common.yaml_text import to_yaml
 from atldas.evaluate import Candidate
 from atldas.search import Experiment, search
 
@@ -68,20 +68,20 @@ class Pipeline:
     report: ReportConfig = field(default_factory=ReportConfig)
 
 
-def load_pipeline(source: str, assignments: list[str]) -> Pipeline:
-    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`.
+def load_pipeline(source: str, assignments: list[str]) -> tuple[Pipeline, Source]:
+    """Read a pipeline from a file, or a shipped one by its name, such as `quickstart`; and where it comes from.
 
     Raises:
         UserError: no such file or name, or a fault in it.
     """
-    data, _ = read_named(source, resources.files("cheapmatting.experiments"), "a shipped experiment such as quickstart")
-    for assignment in assignments:
-        assign(data, assignment)
-    return fill(Pipeline, data, source)
+    shipped = resources.files("cheapmatting.experiments")
+    data, origin = read_named(source, shipped, "a shipped experiment such as quickstart")
+    data, origin = assigned(data, origin, assignments)
+    return from_dict(Pipeline, data, origin), origin
 
 
 def run(
-    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: str = "experiment", command: str = ""
+    pipeline: Pipeline, folder: Path, device: torch.device, resume: bool, source: Source, command: str = ""
 ) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
@@ -93,7 +93,7 @@ def run(
     """
     _require_matting(pipeline, source)
     photo, trimap = _later_stages_input(pipeline)
-    winner = search(pipeline.search, folder / "search", device, resume, f"{source}: search", command)
+    winner = search(pipeline.search, folder / "search", device, resume, source.under("search"), command)
     if winner is None:
         return None
     winner.child.save(folder / "variant.yaml")
@@ -112,12 +112,12 @@ def run(
     return _summary(folder, name, errors, samples)
 
 
-def _require_matting(pipeline: Pipeline, source: str) -> None:
+def _require_matting(pipeline: Pipeline, source: Source) -> None:
     """Check that what the search finds are matting networks, before it starts."""
     task = load_object(pipeline.search.task, source, "search.task")
     if not isinstance(task, type) or not issubclass(task, MattingTask):
         raise UserError(
-            f"{source}: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got "
+            f"{source.under('search.task')}: expected cheapmatting.task:MattingTask or a subclass of it, got "
             f"{pipeline.search.task}; `atldas search` is for other tasks"
         )
 
@@ -161,7 +161,7 @@ def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[S
     lines = ["", *(f"{what:38} {folder / file}" for what, file in files.items()), ""]
     lines.append(f"SAD in thousands, mean of {len(samples)} held-out synthetic pairs of {width}x{width}:")
     lines += [f"  {label:10} {error:.3f}" for label, error in errors.items()]
-    write_text(folder / "summary.yaml", yaml.safe_dump({"SAD": errors, "pairs": len(samples)}))
+    write_text(folder / "summary.yaml", to_yaml({"SAD": errors, "pairs": len(samples)}))
     return "\n".join(lines)
 
 

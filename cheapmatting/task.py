@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from atldas.cell import CellFactory
-from atldas.common.config import config, plain
+from atldas.common.config import config, to_dict
 from atldas.genotype import Genotype
 
 from .data.config import DataConfig, make_source
@@ -64,7 +64,7 @@ class MattingTask:
         return CheapMatting(SEARCHED, self.options.network, cells)
 
     def network_section(self) -> dict[str, Any]:
-        section: dict[str, Any] = plain(self.options.network)
+        section: dict[str, Any] = to_dict(self.options.network)
         return section
 
     def training_batches(self, start: int) -> Iterator[Batch]:

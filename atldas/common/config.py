@@ -1,4 +1,4 @@
-"""Strict configuration: YAML into frozen dataclasses, every fault named by file, key path, found and allowed.
+"""Strict configuration: YAML into frozen dataclasses, every fault named by file, key path, expected and found.
 
 A configuration class is declared as
 
@@ -6,33 +6,56 @@ A configuration class is declared as
     class Search:
         steps: Annotated[int, Ge(1)] = 1000
 
-and read with `read_config(Search, "search.yaml")`. Fields may be other configuration classes. The checking itself is
-pydantic's; this module adds the YAML and words the errors for people.
+and read with `read_config(Search, "search.yaml")`. Fields may be other configuration classes. Where a file chooses
+between several, each has a field `kind`, and the field that holds one of them is a discriminated union:
+
+    @config
+    class Disc:
+        kind: Literal["disc"] = "disc"
+        radius: float
+
+    Shape = Annotated[Disc | Square, Discriminator("kind")]
+
+Pydantic does the checking. This module adds the YAML, the errors for people, and the rule for paths: a `FilePath` in a
+file is relative to that file, and one given by `--set` is relative to the working directory.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import importlib
 import json
+import os
 import re
-import types
 import typing
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
-import yaml
 
+from .config_errors import describe, inner_type
 from .errors import UserError
+from .yaml_text import parse_value, read_yaml, shown
 
 T = TypeVar("T")
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-MISSING = ("missing", "missing_argument")
-# Pydantic's names for kinds of JSON, in YAML's.
-WORDS = {"an object": "a mapping of keys to values", "a valid array": "a list", "a valid string": "text"}
+
+
+@dataclass(frozen=True)
+class RelativeToFile:
+    """Marks a text field that is a path: it becomes an absolute path when the configuration is made.
+
+    Attributes:
+        names: gives the names of what ships; such a name stays as it is, unless there is a file of that name.
+    """
+
+    names: Callable[[], Sequence[str]] = tuple
+
+
+FilePath = Annotated[str, RelativeToFile()]
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -42,199 +65,179 @@ def config(cls: type[T]) -> type[T]:
     return made
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where plain data comes from.
+
+    Attributes:
+        name: what errors call it, as a rule the file's path.
+        folder: what its relative paths are relative to.
+        assigned: key paths that the command line set.
+        at: the key path of the data within the file.
+    """
+
+    name: str
+    folder: Path = Path()
+    assigned: frozenset[str] = frozenset()
+    at: str = ""
+
+    def under(self, key: str) -> Source:
+        """The source of the part of the data under `key`."""
+        return dataclasses.replace(self, at=f"{self.at}.{key}" if self.at and key else self.at or key)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.at}" if self.at else self.name
+
+    def absolute(self, path: str, key_path: str) -> str:
+        """The absolute path that the text `path` at `key_path` means."""
+        given = any(re.fullmatch(rf"{re.escape(key)}([.\[].*)?", key_path) for key in self.assigned)
+        return os.path.abspath(path if given else self.folder / path)
+
+
 def read_config(cls: type[T], path: str | Path, assignments: Sequence[str] = ()) -> T:
     """Fill the configuration class `cls` from a YAML file, after `key.path=value` assignments.
 
     Raises:
         UserError: the file cannot be read, or does not fit `cls`.
     """
-    mapping = read_yaml(path)
-    for assignment in assignments:
-        assign(mapping, assignment)
-    return fill(cls, mapping, str(path))
+    return from_dict(cls, *read_settings(path, assignments))
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping at the top of a YAML file, read with the safe loader.
+def read_settings(path: str | Path, assignments: Sequence[str] = ()) -> tuple[dict[str, Any], Source]:
+    """The plain data of a YAML file after `key.path=value` assignments, and its source.
 
     Raises:
-        UserError: no such file, not text, not YAML, empty, a key given twice, or not a mapping at the top.
+        UserError: the file cannot be read, or a faulty assignment.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not a text file; a YAML file is needed") from error
-    return parse_yaml(text, str(path))
+    return assigned(read_yaml(path), Source(str(path), Path(path).parent), assignments)
 
 
-def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """As `read_yaml`, from a text; `source` names it in errors."""
-    try:
-        _refuse_duplicate_keys(yaml.compose(text, Loader=yaml.SafeLoader), source)
-        data = plain(yaml.safe_load(text))  # copies what aliases share: an assignment then changes one place
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise UserError(f"{source}: is not valid YAML{where}: {problem}") from error
-    except (ValueError, KeyError, RecursionError) as error:  # a date 2024-13-45; `!!bool x`; an anchor in itself
-        raise UserError(f"{source}: is not valid YAML: {error}") from error
-    if data is None:
-        raise UserError(f"{source}: is empty; a mapping of keys to values is needed")
-    if not isinstance(data, dict):
-        raise UserError(f"{source}: top level: found {shown(data)}, allowed is a mapping of keys to values")
-    return data
-
-
-def _refuse_duplicate_keys(node: yaml.Node | None, source: str, path: str = "") -> None:
-    """YAML's own reader silently keeps the last of two equal keys, so an edit would be lost without a word."""
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _refuse_duplicate_keys(item, source, f"{path}[{index}]")
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            here = f"{path}.{key.value}" if path else str(key.value)
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise UserError(f"{source}: {here}: found twice (line {key.start_mark.line + 1}), allowed once")
-            seen.add(str(key.value))
-            _refuse_duplicate_keys(value, source, here)
-
-
-def assign(mapping: dict[str, Any], assignment: str) -> None:
-    """Carry out one `key.path=value` in place; its value is read as YAML: `3`, `true`, `[1, 2]`.
+def assigned(mapping: dict[str, Any], source: Source, assignments: Sequence[str]) -> tuple[dict[str, Any], Source]:
+    """Carry out assignments on plain data in place; the source then knows what they set.
 
     Raises:
-        UserError: no `=`, or the path runs through something that is not a mapping.
+        UserError: a faulty assignment.
+    """
+    paths = [assign(mapping, assignment) for assignment in assignments]
+    return mapping, dataclasses.replace(source, assigned=source.assigned | frozenset(paths))
+
+
+def assign(mapping: dict[str, Any], assignment: str) -> str:
+    """Carry out one `key.path[index].key=value` in place and return the key path.
+
+    The value is read as YAML: `3`, `true`, `[1, 2]`. Mappings on the way are made, list items must be there.
+
+    Raises:
+        UserError: no `=`, or the path runs through something that has no keys or no such item.
     """
     path, equals, value = assignment.partition("=")
-    *parents, last = path.strip().split(".")
-    if not equals or not last:
-        raise UserError(f"--set {assignment}: allowed is key.path=value, for example search.steps=500")
-    for depth, key in enumerate(parents):
-        mapping = mapping.setdefault(key, {})
-        if not isinstance(mapping, dict):
-            parent = ".".join(parents[: depth + 1])
-            raise UserError(f"--set {assignment}: {parent} is a single value, it has no keys inside")
+    path = path.strip()
+    if not equals or not re.fullmatch(r"[^\[\].]+(\[\d+\]|\.[^\[\].]+)*", path):
+        raise UserError(
+            f"--set {assignment}: expected key.path=value, for example search.steps=500 or sources[0].size=9"
+        )
+    steps = [int(index) if index else key for index, key in re.findall(r"\[(\d+)\]|([^\[\].]+)", path)]
     try:
-        mapping[last] = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"--set {assignment}: the value is not valid YAML") from error
+        data = parse_value(value)
+    except ValueError as error:
+        raise UserError(f"--set {assignment}: the value: {error}") from error
+    place: Any = mapping
+    for depth, step in enumerate(steps):
+        _require_step(place, step, f"--set {assignment}: {_joined(steps[:depth])}")
+        if depth == len(steps) - 1:
+            place[step] = data
+        else:
+            place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+    return path
 
 
-def fill(cls: type[T], mapping: Any, source: str, at: str = "") -> T:
+def _joined(steps: Sequence[int | str]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+def _require_step(place: Any, step: int | str, where: str) -> None:
+    if isinstance(step, int):
+        if not isinstance(place, list):
+            raise UserError(f"{where}: expected a list, got {shown(place)}")
+        if step >= len(place):
+            raise UserError(f"{where}: expected an index under {len(place)}, the number of items, got {step}")
+    elif not isinstance(place, dict):
+        raise UserError(f"{where}: expected a mapping of keys to values, got {shown(place)}")
+
+
+def from_dict(cls: type[T], mapping: Any, source: Source | str, at: str = "") -> T:
     """Build the configuration class `cls` from plain data.
 
-    `source` names the file and `at` the key path of `mapping` within it, for errors.
+    `source` is where the data come from (text: a name for errors; relative paths are then relative to the working
+    directory), `at` the key path of `mapping` within it.
 
     Raises:
         UserError: unknown or missing key, wrong type, impossible value; the first fault is told, the rest counted.
     """
+    source = (Source(source) if isinstance(source, str) else source).under(at)
     try:
         # Through JSON, because pydantic's strict mode then takes a list for a tuple but still refuses "3" for 3.
-        return pydantic.TypeAdapter(cls).validate_json(json.dumps(mapping, default=str))
+        made = pydantic.TypeAdapter(cls).validate_json(json.dumps(mapping, default=str))
     except pydantic.ValidationError as error:
-        # Stable: a misspelt key comes before the missing one that it leaves behind.
-        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] in MISSING)
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise UserError(f"{source}: {_describe(cls, faults[0], at)}{more}") from None
+        raise UserError(f"{source.name}: {describe(cls, error, source.at)}") from None
+    resolved: T = _resolved(made, cls, source.at, source)
+    return resolved
 
 
-def plain(value: Any) -> Any:
-    """A configuration object as plain mappings and lists, fit for YAML; `fill` takes it back unchanged."""
+def _resolved(value: Any, hint: Any, path: str, source: Source) -> Any:
+    """`value`, of the type `hint`, with absolute paths in place of every `FilePath`."""
+    if isinstance(value, str):
+        for mark in _annotations(hint):
+            if isinstance(mark, RelativeToFile):
+                absolute = source.absolute(value, path)
+                return absolute if os.path.isfile(absolute) or value not in mark.names() else value
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        changed: dict[str, Any] = {}
+        for field in dataclasses.fields(value):
+            old, key = getattr(value, field.name), f"{path}.{field.name}" if path else field.name
+            new = _resolved(old, inner_type(type(value), field.name), key, source)
+            changed |= {field.name: new} if new is not old else {}
+        return dataclasses.replace(value, **changed) if changed else value
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        items = [_resolved(v, inner_type(hint, n), f"{path}[{n}]", source) for n, v in enumerate(value)]
+        return type(value)(items) if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    if isinstance(value, dict):
+        return {k: _resolved(v, inner_type(hint, k), f"{path}.{k}", source) for k, v in value.items()}
     return value
 
 
-def shown(value: Any) -> str:
-    """A found value as errors show it: short, with its kind where that is the point."""
-    kinds: dict[type, str] = {dict: "a mapping", list: "a list", str: "text", bool: "a truth value", int: "an integer",
-                              float: "a number", type(None): "nothing"}  # fmt: skip
-    kind = kinds.get(type(value), type(value).__name__)
-    if value is None:
-        return kind
-    text = json.dumps(value, default=str)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
+def _annotations(hint: Any) -> list[Any]:
+    """What a type is annotated with, also as a member of a union such as `FilePath | None`."""
+    inner = [mark for argument in typing.get_args(hint) for mark in _annotations(argument)]
+    return [*getattr(hint, "__metadata__", ()), *inner]
 
 
-def suggestion(name: str, allowed: Sequence[str]) -> str:
-    """` (did you mean x?)`, or nothing where no allowed name is near."""
-    near = difflib.get_close_matches(str(name), list(allowed), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+def to_dict(value: Any) -> Any:
+    """A configuration object as plain mappings and lists, fit for YAML; `from_dict` takes it back unchanged."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: to_dict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dict(item) for item in value]
+    return value
 
 
-def _describe(cls: Any, fault: Any, at: str) -> str:
-    """`key.path: found ..., allowed ...` for one of pydantic's faults."""
-    location = fault["loc"]
-    path = at
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    path = path or "top level"
-    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        allowed = _keys_at(cls, location[:-1])
-        hint = suggestion(str(location[-1]), allowed)
-        return f"{path}: found an unknown key{hint}; allowed are {', '.join(allowed)}"
-    if fault["type"] in MISSING:
-        return f"{path}: found nothing; this {'item' if isinstance(location[-1], int) else 'key'} is needed"
-    allowed_text = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    allowed_text = re.sub(r"\w+ should have (.*) after validation.*", r"\1", allowed_text)
-    allowed_text = WORDS.get(allowed_text, allowed_text)
-    found = fault["input"]
-    hint = ""
-    if isinstance(found, str) and _is_number(found):
-        hint = "; write numbers without quotes, and 1.0e-3 rather than 1e-3, which YAML takes for text"
-    return f"{path}: found {shown(found)}, allowed is {allowed_text}{hint}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _keys_at(cls: Any, location: Sequence[int | str]) -> list[str]:
-    """The field names of the configuration class that `location` leads to, starting from `cls`."""
-    for step in location:
-        cls = _unwrapped(cls)
-        if dataclasses.is_dataclass(cls):
-            cls = typing.get_type_hints(cls)[str(step)]
-        else:  # a list's or a mapping's values
-            cls = [argument for argument in typing.get_args(cls) if argument is not ...][-1]
-    cls = _unwrapped(cls)
-    return [field.name for field in dataclasses.fields(cls)]
-
-
-def _unwrapped(cls: Any) -> Any:
-    """The class inside `X | None`."""
-    if typing.get_origin(cls) in (typing.Union, types.UnionType):
-        return next(argument for argument in typing.get_args(cls) if argument is not type(None))
-    return cls
-
-
-def load_object(dotted: str, source: str, at: str) -> Callable[..., Any]:
+def load_object(dotted: str, source: Source | str, at: str) -> Callable[..., Any]:
     """The Python object that a `package.module:Name` in a configuration file means.
 
     Raises:
         UserError: wrong form, no such module or no such name in it.
     """
-    import importlib
-
+    where = f"{(Source(source) if isinstance(source, str) else source).under(at)}: expected package.module:Name"
     module_name, colon, name = dotted.partition(":")
     if not (module_name and colon and name) or module_name.startswith("."):
-        raise UserError(f"{source}: {at}: found {shown(dotted)}, allowed is package.module:Name")
+        raise UserError(f"{where}, got {shown(dotted)}")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module_name), name)
     except ModuleNotFoundError as error:
-        raise UserError(f"{source}: {at}: found {shown(dotted)}, but there is no module {error.name}") from error
+        raise UserError(f"{where}, got {shown(dotted)}, but there is no module {error.name}") from error
     except AttributeError as error:
-        raise UserError(f"{source}: {at}: found {shown(dotted)}, but {module_name} has no {name}") from error
+        raise UserError(f"{where}, got {shown(dotted)}, but {module_name} has no {name}") from error
     return found

@@ -22,7 +22,7 @@ def choose(name: str) -> torch.device:
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])
     kind = name.split(":")[0]
     if kind not in available or not re.fullmatch(r"\w+(:\d+)?", name):
-        raise UserError(f"--device: found {name}, allowed are {', '.join(CHOICES)}")
+        raise UserError(f"--device: expected one of {', '.join(CHOICES)}, got {name}")
     if not available[kind]:
         raise UserError(f"--device {name}: this machine, or this build of PyTorch, has none; use --device cpu")
     return torch.device(name)

@@ -34,7 +34,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         yield device
         return
     if device.type not in BACKENDS:
-        raise UserError(f"--device {device}: under torchrun allowed are {' and '.join(BACKENDS)}")
+        raise UserError(f"--device: expected {' or '.join(BACKENDS)} under torchrun, got {device}")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

@@ -11,11 +11,10 @@ from typing import Any
 
 import tensorboardX
 import torch
-import yaml
 
 from .atomic import atomic_path, write_text
-from .config import read_yaml
 from .errors import UserError
+from .yaml_text import read_yaml, to_yaml
 
 CONFIG, CHECKPOINT, LOG = "config.yaml", "checkpoint.pt", "log.csv"
 
@@ -35,7 +34,7 @@ def open_run(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> d
             raise UserError(f"{folder / CONFIG}: {differing}; a run is resumed with the settings it was begun with")
     elif resume:
         raise UserError(f"{folder}: holds no run to resume; leave out --resume to begin one")
-    write_text(folder / CONFIG, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    write_text(folder / CONFIG, to_yaml(settings))
     return load_checkpoint(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
 
 

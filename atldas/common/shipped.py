@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import parse_yaml, read_yaml
+from .config import Source
 from .errors import UserError
+from .yaml_text import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # from Python 3.11 on
@@ -18,8 +19,8 @@ def names_in(folder: Traversable) -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict[str, Any], str]:
-    """The data of a YAML file, or of a shipped one by its name, and what to call it in errors.
+def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict[str, Any], Source]:
+    """The data of a YAML file, or of a shipped one by its name, and their source.
 
     A file of that name comes first; a folder of that name is no reason to miss what is shipped.
 
@@ -28,7 +29,7 @@ def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict
     """
     if str(source) in names_in(folder) and not os.path.isfile(source):
         name = f"{source}.yaml"
-        return parse_yaml((folder / name).read_text(encoding="utf-8"), name), name
+        return parse_yaml((folder / name).read_text(encoding="utf-8"), name), Source(name, Path(str(folder)))
     if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
         raise UserError(f"{source}: no such file, nor {hint}")
-    return read_yaml(source), str(source)
+    return read_yaml(source), Source(str(source), Path(source).parent)

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from atldas.common.config import assign, fill, read_yaml
+from atldas.common.config import from_dict, read_settings
 from atldas.common.errors import UserError, exit_status
 
 from .config import DataConfig, make_source
@@ -41,16 +41,14 @@ def read_data_config(path: str | Path, assignments: Sequence[str] = ()) -> DataC
     Raises:
         UserError: the file cannot be read or does not fit.
     """
-    mapping = read_yaml(path)
-    for assignment in assignments:
-        assign(mapping, assignment)
+    mapping, source = read_settings(path, assignments)
     for keys in PLACES:
         inner = mapping
         for key in keys:
             inner = inner.get(key) if isinstance(inner, dict) else None  # type: ignore[assignment]
         if inner is not None:
-            return fill(DataConfig, inner, str(path), ".".join(keys))
-    return fill(DataConfig, mapping, str(path))
+            return from_dict(DataConfig, inner, source, ".".join(keys))
+    return from_dict(DataConfig, mapping, source)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from atldas.common.atomic import atomic_path, write_text
 from atldas.common.checksum import sha256_of_file
@@ -26,6 +25,7 @@ from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
 from atldas.common.runfolder import open_run
+from atldas.common.yaml_text import to_yaml
 
 from ..arrays import Bytes
 from ..data.cutouts import read_alpha
@@ -262,7 +262,7 @@ def write_means(lines: Sequence[Measured], unpaired: Mapping[str, Sequence[str]]
         "images_without_unknown_pixels": sum(line.unknown == 0 for line in lines),
         "unpaired": {how: list(names) for how, names in unpaired.items()},
     }
-    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_text(path, to_yaml(content))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
-from atldas.common.config import config, fill
+from atldas.common.config import config, from_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 
@@ -94,7 +94,7 @@ class NetworkConfig:
         Raises:
             UserError: unknown key, wrong type or impossible value there.
         """
-        return fill(NetworkConfig, genotype.plain_network(), source or f"genotype {genotype.name}", at="network")
+        return from_dict(NetworkConfig, genotype.network_dict(), source or f"genotype {genotype.name}", at="network")
 
 
 class GroupNorm(nn.GroupNorm):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from atldas.genotype import Genotype
 
 from . import weights
@@ -25,5 +25,5 @@ def variant(source: str | Path, **changes: Any) -> CheapMatting:
     path = find_model(source)
     genotype = weights.read_genotype(path) if weights.is_model(path) else Genotype.load(path)
     require_cells(genotype, str(path))
-    settings = fill(NetworkConfig, {**genotype.plain_network(), **changes}, str(path), at="network")
+    settings = from_dict(NetworkConfig, {**genotype.network_dict(), **changes}, str(path), at="network")
     return CheapMatting(genotype, settings)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atldas.common.atomic import atomic_path
-from atldas.common.config import fill, plain
+from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 
@@ -43,7 +43,7 @@ def save(network: CheapMatting, path: str | Path, half: bool = False, **metadata
     header = {
         "format": FORMAT,
         "genotype": network.genotype.to_json(),
-        "network": json.dumps(plain(network.config)),
+        "network": json.dumps(to_dict(network.config)),
         **metadata,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -109,7 +109,7 @@ def read_genotype(path: str | Path) -> Genotype:
         UserError: the file is not a model of ours, or damaged.
     """
     genotype, config = _read_header(path)
-    return replace(genotype, network=plain(config))
+    return replace(genotype, network=to_dict(config))
 
 
 def take_weights(network: CheapMatting, start: CheapMatting) -> None:
@@ -155,7 +155,7 @@ def _read_header(path: str | Path) -> tuple[Genotype, NetworkConfig]:
             f"{source}: genotype or network is missing or damaged; download or make the file again"
         ) from error
     require_cells(genotype, source)
-    return genotype, fill(NetworkConfig, network, source, at="network")
+    return genotype, from_dict(NetworkConfig, network, source, at="network")
 
 
 def load_published(path: str | Path) -> CheapMatting:

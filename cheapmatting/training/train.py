@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from atldas.common import processes
 from atldas.common.checksum import sha256_of_file
-from atldas.common.config import plain
+from atldas.common.config import to_dict
 from atldas.common.curves import draw_curves
 from atldas.common.device import bfloat16_pays
 from atldas.common.errors import UserError
@@ -305,7 +305,7 @@ def _open(
         cells = Genotype(
             network.genotype.name, network.genotype.cells
         )  # without its provenance, which changes no weight
-        variant = {"genotype": cells.to_json(), "network": plain(network.config)}
+        variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
         of_all = replace(
             settings,
             batch=settings.batch * processes.count(),
@@ -315,7 +315,7 @@ def _open(
         )
         # After a process has died, torchrun starts the same command again.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, {**plain(of_all), "variant": variant, **_recorded(start)}, resume)
+        state = open_run(folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume)
     processes.wait_for_all()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)

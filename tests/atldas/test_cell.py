@@ -80,13 +80,13 @@ def test_faults_of_a_genotype_that_does_not_fit_its_network() -> None:
     make = fixed_cells(Genotype("odd", {"normal": GENOTYPE}))
     with pytest.raises(UserError) as error:
         make(REDUCE)
-    assert str(error.value) == "genotype odd: the network needs a cell 'reduce', found normal"
+    assert str(error.value) == "genotype odd: expected a cell 'reduce', got normal"
     with pytest.raises(UserError) as error:
         make(CellPlace("normal", (8,), 4, 1, (1,)))
     assert str(error.value) == "the normal cell has 2 inputs, the network gives it 1"
     with pytest.raises(UserError) as error:
         Supernet(space(), lambda cells: cells(REDUCE))
-    assert str(error.value) == "space toy: the network needs a cell 'reduce', found normal"
+    assert str(error.value) == "space toy: expected a cell 'reduce', got normal"
 
 
 def test_a_fixed_network_holds_nothing_but_its_genotypes_operations() -> None:

@@ -15,7 +15,7 @@ from toy import image_folder
 
 from atldas.cell import fixed_cells
 from atldas.classification import ImageClassifier, ImageFolderOptions, ImageFolderTask, Labelled
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.space import Space
@@ -139,7 +139,7 @@ def test_images_of_other_sizes_and_kinds_are_taken(tmp_path: Path) -> None:
 def test_faults_of_a_folder_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="absent: is not a folder"):
         task(tmp_path / "absent")
-    with pytest.raises(UserError, match="found 0 folders with images, at least 2 classes"):
+    with pytest.raises(UserError, match="expected 2 or more folders with images, one per class, got 0"):
         task(tmp_path)
     with pytest.raises(UserError, match="24 images do not fill one batch of 13 in each"):
         task(folder, batch=13)
@@ -160,4 +160,4 @@ def test_a_damaged_image_is_named(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("options", [{"inputs": 3}, {"batch": 1}, {"held_out_share": 1.0}, {"depth": 2}, {}])
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"e\.yaml: task_options\."):
-        fill(ImageFolderOptions, {"folder": "x", **options} if options else {}, "e.yaml", at="task_options")
+        from_dict(ImageFolderOptions, {"folder": "x", **options} if options else {}, "e.yaml", at="task_options")

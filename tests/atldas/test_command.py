@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from toy import SPACE_FILE, image_folder
 
 from atldas.command import main
+from atldas.common.yaml_text import read_yaml, to_yaml
 from atldas.genotype import Genotype
 from atldas.operations import OPERATIONS
 
@@ -29,7 +29,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "task_options": {"folder": "stripes", "image_size": 8, "channels": 2, "depth": 3, "batch": 4},
         "search": {"steps": 3}, "evaluation": {"most_probable": 2, "samples": 0, "calibration_batches": 1},
     }  # fmt: skip
-    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    (tmp_path / "experiment.yaml").write_text(to_yaml(experiment))
     return tmp_path
 
 
@@ -66,7 +66,7 @@ def test_faults_of_show(workplace: Path, capsys: pytest.CaptureFixture[str]) -> 
     line = fault(capsys, "show", "odd.yaml")
     assert "odd.yaml: cells.normal.nodes[1][1][0]" in line and "did you mean sep_conv_3x3?" in line
     assert main(["show", "cheapmatting", "--out", "x.gif"]) == 2
-    assert capsys.readouterr().err == "error: x.gif: found the suffix .gif, a picture of cells is .png or .svg\n"
+    assert capsys.readouterr().err == "error: x.gif: expected the suffix .png or .svg, got .gif\n"
 
 
 def test_faults_of_modules(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,23 +92,23 @@ def test_a_module_of_ones_own_adds_its_operations(workplace: Path, capsys: pytes
     ("arguments", "said"),
     [
         (["absent.yaml"], "absent.yaml: cannot be read"),
-        (["--set", "serch.steps=4"], "experiment.yaml: serch: found an unknown key (did you mean search?)"),
-        (["--set", "search.step=4"], "experiment.yaml: search.step: found an unknown key (did you mean steps?)"),
+        (["--set", "serch.steps=4"], "experiment.yaml: serch: unknown key (did you mean search?)"),
+        (["--set", "search.step=4"], "experiment.yaml: search.step: unknown key (did you mean steps?)"),
         (
             ["--set", "search.steps=many"],
-            'search.steps: found "many" (text), allowed is a valid integer',
+            'search.steps: expected an integer, got "many" (text)',
         ),
-        (["--set", "search.steps"], "--set search.steps: allowed is key.path=value"),
-        (["--set", "task=atldas.classification:Tusk"], "task: found"),
+        (["--set", "search.steps"], "--set search.steps: expected key.path=value"),
+        (["--set", "task=atldas.classification:Tusk"], "task: expected package.module:Name, got"),
         (["--set", "task=atlas.tasks:Task"], "there is no module atlas"),
-        (["--set", "task=.tasks:Task"], "allowed is package.module:Name"),
+        (["--set", "task=.tasks:Task"], 'expected package.module:Name, got ".tasks:Task"'),
         (["--set", "task_options.folder=absent"], "absent: is not a folder"),
-        (["--set", "task_options.foldr=absent"], "task_options.foldr: found an unknown key (did you mean folder?)"),
+        (["--set", "task_options.foldr=absent"], "task_options.foldr: unknown key (did you mean folder?)"),
         (["--set", "space=dart"], "dart: no such file, nor a shipped space"),
         (["--set", "task_options.batch=13"], "24 images do not fill one batch of 13"),
         (["--resume"], "holds no run to resume"),
-        (["--device", "gpu"], "--device: found gpu, allowed are auto, cpu, cuda, mps"),
-        (["--device", "cpu:x"], "--device: found cpu:x"),
+        (["--device", "gpu"], "--device: expected one of auto, cpu, cuda, mps, got gpu"),
+        (["--device", "cpu:x"], "cuda, mps, got cpu:x"),
         (["--out", "small.yaml"], "config.yaml: cannot be written"),
         (["--out", "small.yaml/run"], "config.yaml: cannot be written"),
     ],
@@ -132,7 +132,7 @@ def test_a_search_by_command_with_changed_settings(workplace: Path, capsys: pyte
     assert main(command) == 0
     run = workplace / "runs" / "two words"
     assert f"the genotype is {Path('runs') / 'two words' / 'genotype.yaml'}" in capsys.readouterr().out
-    assert yaml.safe_load((run / "config.yaml").read_text())["search"]["steps"] == 2
+    assert read_yaml(run / "config.yaml")["search"]["steps"] == 2
     genotype = Genotype.load(run / "genotype.yaml")
     assert genotype.provenance["steps"] == 2
     expected = "atldas search experiment.yaml --device cpu --set search.steps=2 --set 'name=two words'"

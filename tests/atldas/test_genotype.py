@@ -11,11 +11,11 @@ from typing import Any
 
 import networkx as nx
 import pytest
-import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from atldas.common.errors import UserError
+from atldas.common.yaml_text import parse_yaml, to_yaml
 from atldas.genotype import CellGenotype, Edge, Genotype, shipped_names
 from atldas.operations import OPERATIONS
 
@@ -87,7 +87,7 @@ def test_a_source_mapping_changed_later_changes_nothing() -> None:
     genotype = Genotype("g", {"normal": CELL}, network)
     network["widths"].append(3)
     network["depth"] = 4
-    assert genotype.plain_network() == {"widths": [1, 2]}
+    assert genotype.network_dict() == {"widths": [1, 2]}
 
 
 def test_equal_genotypes_are_one_element_of_a_set() -> None:
@@ -122,51 +122,51 @@ def normal(data: dict[str, Any]) -> dict[str, Any]:
 FAULTS: list[tuple[Callable[[dict[str, Any]], object], list[str]]] = [
     (
         lambda d: normal(d)["nodes"][1].__setitem__(0, ["sep_conv_3x4", 0]),
-        ["cells.normal.nodes[1][0][0]", 'found the unknown operation "sep_conv_3x4"', "did you mean sep_conv_3x3?",
-         "allowed are none, avg_pool_3x3"],
+        ["cells.normal.nodes[1][0][0]", 'unknown operation "sep_conv_3x4"', "did you mean sep_conv_3x3?",
+         "expected one of none, avg_pool_3x3"],
     ),
-    (lambda d: normal(d).update(node=[]), ["cells.normal.node: found an unknown key", "nodes?", "inputs, nodes, conc"]),
-    (lambda d: d.update(cell=1), ["cell: found an unknown key", "cells?", "allowed are schema, name, cells"]),
-    (lambda d: normal(d).pop("concat"), ["cells.normal.concat: found nothing; this key is needed"]),
+    (lambda d: normal(d).update(node=[]), ["cells.normal.node: unknown key", "nodes?", "inputs, nodes, conc"]),
+    (lambda d: d.update(cell=1), ["cell: unknown key", "cells?", "expected one of schema, name, cells"]),
+    (lambda d: normal(d).pop("concat"), ["cells.normal.concat: expected a value, got nothing"]),
     (
         lambda d: normal(d)["nodes"][1].__setitem__(0, ["none", 3]),
-        ["cells.normal.nodes[1][0][1]: found input 3", "allowed are the nodes before node 3: 0..2"],
+        ["cells.normal.nodes[1][0][1]: expected an input before node 3: 0..2, got 3"],
     ),
-    (lambda d: normal(d)["nodes"][1].__setitem__(0, ["none", -1]), ["nodes[1][0][1]: found input -1", "0..2"]),
+    (lambda d: normal(d)["nodes"][1].__setitem__(0, ["none", -1]), ["expected an input before node 3: 0..2, got -1"]),
     (
         lambda d: normal(d)["nodes"][1].__setitem__(1, ["none", 0]),
-        ["cells.normal.nodes[1][1][1]: found input 0 a second time", "allowed is once per node"],
+        ["cells.normal.nodes[1][1][1]: expected each input once per node, got 0 again"],
     ),
     (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none", "0"]), ["nodes[0][0][1]", '"0" (text)', "integer"]),
     (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none", 0.5]), ["nodes[0][0][1]", "0.5 (a number)", "integer"]),
     (lambda d: normal(d)["nodes"][0].__setitem__(0, [0, "none"]), ["nodes[0][0][0]", "0 (an integer)", "text"]),
-    (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none"]), ["nodes[0][0][1]: found nothing"]),
-    (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none", 0, 1]), ["nodes[0][0]: found", "at most 2 items"]),
+    (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none"]), ["nodes[0][0][1]: expected an item, got nothing"]),
+    (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none", 0, 1]), ["nodes[0][0]: expected 2 or fewer items, got"]),
     (lambda d: normal(d)["nodes"].__setitem__(0, "none"), ["cells.normal.nodes[0]", '"none" (text)', "a list"]),
-    (lambda d: normal(d)["nodes"].__setitem__(2, []), ["cells.normal.nodes[2]: found no edge", "one or more"]),
-    (lambda d: normal(d).update(nodes=[]), ["cells.normal.nodes: found no node", "one or more"]),
-    (lambda d: normal(d).update(inputs=0), ["cells.normal.inputs: found 0", "greater than or equal to 1"]),
-    (lambda d: normal(d).update(concat=[]), ["cells.normal.concat: found no node", "2..5"]),
-    (lambda d: normal(d).update(concat=[2, 6]), ["cells.normal.concat[1]: found 6", "2..5, each once"]),
-    (lambda d: normal(d).update(concat=[2, 2]), ["cells.normal.concat[1]: found 2", "each once"]),
-    (lambda d: normal(d).update(concat=[1]), ["cells.normal.concat[0]: found 1", "2..5"]),
-    (lambda d: d.update(cells={}), ["cells: found {} (a mapping)", "at least 1 item"]),
-    (lambda d: d.update(cells=[1]), ["cells: found [1] (a list)", "a mapping"]),
-    (lambda d: d["cells"].update(normal=None), ["cells.normal: found nothing", "a mapping"]),
-    (lambda d: d.update(schema=2), ["schema: found 2", "allowed is 1"]),
-    (lambda d: d.update(name=""), ['name: found ""', "at least 1 character"]),
-    (lambda d: d.update(provenance="me"), ['provenance: found "me" (text)', "a mapping"]),
+    (lambda d: normal(d)["nodes"].__setitem__(2, []), ["cells.normal.nodes[2]: expected one or more edges, got none"]),
+    (lambda d: normal(d).update(nodes=[]), ["cells.normal.nodes: expected one or more nodes, got none"]),
+    (lambda d: normal(d).update(inputs=0), ["cells.normal.inputs: expected 1 or more, got 0"]),
+    (lambda d: normal(d).update(concat=[]), ["cells.normal.concat: expected one or more nodes of 2..5, got none"]),
+    (lambda d: normal(d).update(concat=[2, 6]), ["cells.normal.concat[1]: expected nodes of 2..5, each once, got 6"]),
+    (lambda d: normal(d).update(concat=[2, 2]), ["cells.normal.concat[1]: expected nodes of 2..5, each once, got 2"]),
+    (lambda d: normal(d).update(concat=[1]), ["cells.normal.concat[0]: expected nodes of 2..5, each once, got 1"]),
+    (lambda d: d.update(cells={}), ["cells: expected 1 or more items, got {} (a mapping)"]),
+    (lambda d: d.update(cells=[1]), ["cells: expected a mapping of keys to values, got [1] (a list)"]),
+    (lambda d: d["cells"].update(normal=None), ["cells.normal: expected a mapping of keys to values, got nothing"]),
+    (lambda d: d.update(schema=2), ["schema: expected 1, got 2"]),
+    (lambda d: d.update(name=""), ['name: expected 1 or more characters, got ""']),
+    (lambda d: d.update(provenance="me"), ['provenance: expected a mapping of keys to values, got "me" (text)']),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("edit", "parts"), FAULTS)
-def test_a_fault_is_one_line_with_file_key_found_allowed(
+def test_a_fault_is_one_line_with_file_key_expected_and_found(
     tmp_path: Path, edit: Callable[[dict[str, Any]], object], parts: list[str]
 ) -> None:
-    data = yaml.safe_load(Genotype.load("cheapmatting").to_yaml())
+    data = parse_yaml(Genotype.load("cheapmatting").to_yaml(), "genotype")
     edit(data)
     path = tmp_path / "faulty.yaml"
-    path.write_text(yaml.safe_dump(data))
+    path.write_text(to_yaml(data))
     with pytest.raises(UserError) as error:
         Genotype.load(path)
     message = str(error.value)
@@ -178,13 +178,16 @@ def test_a_fault_is_one_line_with_file_key_found_allowed(
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"", ["is empty"]),
-        (b"- 1", ["top level: found [1] (a list)", "a mapping of keys to values"]),
-        (b"schema: 1\nname: a\nname: b", ["name: found twice (line 3), allowed once"]),
-        (b"cells:\n  normal: {inputs: 2, inputs: 3}", ["cells.normal.inputs: found twice (line 2)"]),
-        (b"\x89PNG\r\n\x1a\n\xff", ["is not a text file"]),
-        (b"\x00\x01\x02", ["is not valid YAML"]),
-        (b"name: [", ["is not valid YAML at line 1"]),
+        (b"", ["got an empty file"]),
+        (b"- 1", ["top level: expected a mapping of keys to values, got [1] (a list)"]),
+        (b"schema: 1\nname: a\nname: b", ["name: expected each key once, got it a second time at line 3"]),
+        (
+            b"cells:\n  normal: {inputs: 2, inputs: 3}",
+            ["cells.normal.inputs: expected each key once, got it a second time at line 2"],
+        ),
+        (b"\x89PNG\r\n\x1a\n\xff", ["a file that is not UTF-8 text"]),
+        (b"\x00\x01\x02", ["expected valid YAML"]),
+        (b"name: [", ["expected valid YAML, got a fault at line 1"]),
     ],
 )
 def test_a_file_that_is_no_genotype_is_named(tmp_path: Path, content: bytes, parts: list[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy import cell_space, random_distribution
 
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from atldas.distribution import Distribution
 from atldas.pruning import Pruner, PruningConfig
@@ -134,5 +134,5 @@ def test_counts_survive_a_checkpoint() -> None:
 
 def test_settings_are_checked() -> None:
     for settings in ({"threshold": 1.0}, {"threshold": 0.0}, {"patience": 0}, {"every": 0}):
-        with pytest.raises(UserError, match=r"p\.yaml: (threshold|patience|every): found"):
-            fill(PruningConfig, settings, "p.yaml")
+        with pytest.raises(UserError, match=r"p\.yaml: (threshold|patience|every): expected"):
+            from_dict(PruningConfig, settings, "p.yaml")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from toy import SPACE_FILE, image_folder
 
 from atldas.classification import ImageFolderTask
-from atldas.common.config import fill, plain
+from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.genotype import Genotype
@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def experiment(data: Path, sampler: str = "straight_through", **settings: Any) -> Experiment:
-    return fill(
+    return from_dict(
         Experiment,
         {
             "schema": 1,
@@ -111,7 +111,7 @@ def test_writes_everything_and_a_genotype_that_loads(data: Path, tmp_path: Path)
     assert float(rows[0]["uniform_share"]) == 1.0 and float(rows[0]["temperature"]) == 5.0
     assert float(rows[0]["entropy"]) == pytest.approx(2 * math.log(2 * 3 * 3 * 3), abs=1e-4)
     assert float(rows[0]["weight_free_share"]) == pytest.approx(2 / 3)
-    assert fill(Experiment, plain(made), "again") == made
+    assert from_dict(Experiment, to_dict(made), "again") == made
 
 
 def same_results(a: Path, b: Path) -> None:
@@ -228,10 +228,10 @@ def test_a_loss_that_is_not_finite_is_named_and_spoils_nothing(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"task": "atldas.classification:NoSuchTask"}, "e.yaml: task: found .*has no NoSuchTask"),
-        ({"task": "no_such_module:Task"}, "e.yaml: task: found .*there is no module no_such_module"),
-        ({"task": "math:sqrt"}, "e.yaml: task: found math:sqrt, which is no task"),
-        ({"task_options": {"foldr": "x"}}, "e.yaml: task_options.foldr: found an unknown key .did you mean folder"),
+        ({"task": "atldas.classification:NoSuchTask"}, "e.yaml: task: expected .*has no NoSuchTask"),
+        ({"task": "no_such_module:Task"}, "e.yaml: task: expected .*there is no module no_such_module"),
+        ({"task": "math:sqrt"}, "e.yaml: task: expected a task, got math:sqrt"),
+        ({"task_options": {"foldr": "x"}}, "e.yaml: task_options.foldr: unknown key .did you mean folder"),
         ({"space": "dart"}, "dart: no such file, nor a shipped space"),
     ],
 )
@@ -249,12 +249,12 @@ def test_faulty_settings_are_named_before_a_folder_is_made(
         (
             "architecture",
             {"sampler": "straigt_through"},
-            "search.architecture.sampler: found .*of straight_through",
+            "search.architecture.sampler: expected one of straight_through",
         ),
-        ("training", {"sampler": "darts"}, "search.training.sampler: found .*one of uniform, mixed"),
-        ("architecture", {"betas": [0.5, 1.0]}, r"search.architecture.betas\[1\]: found 1.0 .*less than 1"),
-        ("pruning", {"treshold": 0.1}, "search.pruning.treshold: found an unknown key .did you mean threshold"),
-        ("steps", 0, "search.steps: found 0"),
+        ("training", {"sampler": "darts"}, "search.training.sampler: expected one of uniform, mixed"),
+        ("architecture", {"betas": [0.5, 1.0]}, r"search.architecture.betas\[1\]: expected less than 1, got 1.0"),
+        ("pruning", {"treshold": 0.1}, "search.pruning.treshold: unknown key .did you mean threshold"),
+        ("steps", 0, "search.steps: expected 1 or more, got 0"),
     ],
 )
 def test_faulty_search_settings_are_named(data: Path, path: str, value: Any, said: str) -> None:
@@ -268,7 +268,7 @@ def learning(folder: Path, sampler: str, steps: int, **architecture: Any) -> Sea
     space = space.replace("nodes: 2", "nodes: 1")
     folder.mkdir(exist_ok=True)
     (folder / "space.yaml").write_text(space)
-    made = fill(
+    made = from_dict(
         Experiment,
         {
             "schema": 1, "name": "learns", "space": str(folder / "space.yaml"), "task": "toy:BrightnessTask",

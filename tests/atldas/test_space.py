@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from toy import cell_space
 
 from atldas.common.errors import UserError
+from atldas.common.yaml_text import to_yaml
 from atldas.genotype import CellGenotype, Edge
 from atldas.operations import OPERATIONS
 from atldas.space import CellSpace, Space, shipped_spaces
@@ -72,26 +72,29 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     [
         (
             {"operations": ["none", "skip_conect"]},
-            ["operations[1]", '"skip_conect"', "did you mean skip_connect?", "allowed are none"],
+            ["operations[1]", '"skip_conect"', "did you mean skip_connect?", "expected one of none"],
         ),
-        ({"operations": ["none", "none"]}, ["operations[1]: found none a second time"]),
-        ({"operations": []}, ["operations: found []", "at least 1 item"]),
-        ({"inputs_per_node": 3}, ["inputs_per_node: found 3", "only 2 earlier nodes", "1..2 or all"]),
-        ({"inputs_per_node": 0}, ["inputs_per_node: found 0 (an integer)", "an integer of 1 or more, or all"]),
-        ({"inputs_per_node": "every"}, ['inputs_per_node: found "every" (text)', "an integer of 1 or more, or all"]),
-        ({"inputs_per_node": True}, ["inputs_per_node: found true", "an integer of 1 or more, or all"]),
-        ({"inputs_per_node": 1.5}, ["inputs_per_node: found 1.5", "an integer of 1 or more, or all"]),
-        ({"concat": [1]}, ["concat[0]: found 1", "2..3"]),
-        ({"concat": [2, 2]}, ["concat[1]: found 2", "each once"]),
-        ({"concat": []}, ["concat: found no node"]),
-        ({"nodes": 0}, ["nodes: found 0", "greater than or equal to 1"]),
-        ({"node": 0}, ["node: found an unknown key", "nodes?"]),
+        ({"operations": ["none", "none"]}, ["operations[1]: expected each operation once, got none again"]),
+        ({"operations": []}, ["operations: expected 1 or more items, got []"]),
+        ({"inputs_per_node": 3}, ["inputs_per_node: expected 1..2, the earlier nodes", "or all, got 3"]),
+        ({"inputs_per_node": 0}, ["inputs_per_node: expected an integer of 1 or more, or all, got 0"]),
+        (
+            {"inputs_per_node": "every"},
+            ['inputs_per_node: expected an integer of 1 or more, or all, got "every" (text)'],
+        ),
+        ({"inputs_per_node": True}, ["inputs_per_node: expected an integer of 1 or more, or all, got true"]),
+        ({"inputs_per_node": 1.5}, ["inputs_per_node: expected an integer of 1 or more, or all, got 1.5"]),
+        ({"concat": [1]}, ["concat[0]: expected nodes of 2..3, each once, got 1"]),
+        ({"concat": [2, 2]}, ["concat[1]: expected nodes of 2..3, each once, got 2"]),
+        ({"concat": []}, ["concat: expected one or more nodes of 2..3, got none"]),
+        ({"nodes": 0}, ["nodes: expected 1 or more, got 0"]),
+        ({"node": 0}, ["node: unknown key", "nodes?"]),
     ],
 )
 def test_a_fault_is_named(tmp_path: Path, cell: dict[str, object], parts: list[str]) -> None:
     good = {"inputs": 2, "nodes": 2, "inputs_per_node": 2, "operations": ["none"]}
     path = tmp_path / "faulty.yaml"
-    path.write_text(yaml.safe_dump({"schema": 1, "name": "x", "cells": {"normal": {**good, **cell}}}))
+    path.write_text(to_yaml({"schema": 1, "name": "x", "cells": {"normal": {**good, **cell}}}))
     with pytest.raises(UserError) as error:
         Space.load(path)
     message = str(error.value)
@@ -111,7 +114,12 @@ def test_a_name_that_is_not_shipped_is_named() -> None:
 def test_a_name_that_pytorch_does_not_take_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPERATIONS, name, OPERATIONS["none"])
     cell = {"inputs": 1, "nodes": 1, "inputs_per_node": 1, "operations": [name]}
-    with pytest.raises(UserError, match=rf"s\.yaml: cells\.a\.operations\[0\]: found the name .{name}"):
-        Space.from_plain({"schema": 1, "name": "x", "cells": {"a": cell}}, "s.yaml")
-    with pytest.raises(UserError, match=rf"s\.yaml: cells: found the name .{name}"):
-        Space.from_plain({"schema": 1, "name": "x", "cells": {name: {**cell, "operations": ["none"]}}}, "s.yaml")
+    with pytest.raises(
+        UserError,
+        match=rf"s\.yaml: cells\.a\.operations\[0\]: expected a name that PyTorch takes for a module, got .{name}",
+    ):
+        Space.from_dict({"schema": 1, "name": "x", "cells": {"a": cell}}, "s.yaml")
+    with pytest.raises(
+        UserError, match=rf"s\.yaml: cells: expected a name that PyTorch takes for a module, got .{name}"
+    ):
+        Space.from_dict({"schema": 1, "name": "x", "cells": {name: {**cell, "operations": ["none"]}}}, "s.yaml")

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from small import NETWORK, SIZE, edited, photograph, small_network
 
 import cheapmatting
 from atldas import __version__
+from atldas.common.yaml_text import read_yaml, to_yaml
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
@@ -40,7 +40,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(folder / "trimap.png", trimap)
     weights.save(small_network().eval(), folder / "model.safetensors")
     edited(folder, str(NETWORK), "variant")
-    (folder / "train.yaml").write_text(yaml.safe_dump(TRAINING))
+    (folder / "train.yaml").write_text(to_yaml(TRAINING))
     return folder
 
 
@@ -99,16 +99,16 @@ def cut(path: str, keep: int) -> None:
         (None, "info nothing.yaml", "nothing.yaml: expected a file, a run's folder or a shipped name (chea"),
         (lambda: Path("empty").mkdir(), "info empty", "empty: expected a run's folder with model."),
         (None, "info photo.png", "photo.png: is not a text file"),
-        (None, "info train.yaml", "train.yaml: batch: found an unknown key"),
+        (None, "info train.yaml", "train.yaml: batch: unknown key"),
         (None, "info variant.yaml --size 0", "--size: expected a side or WIDTHxHEIGHT"),
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "info variant.yaml",
-         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+         "variant.yaml: network.widht: unknown key (did you mean width?)"),
         (lambda: edited(Path("."), "{widht: 8}", "variant"), "train variant.yaml --config train.yaml",
-         "variant.yaml: network.widht: found an unknown key (did you mean width?)"),
+         "variant.yaml: network.widht: unknown key (did you mean width?)"),
         (None, "train variant.yaml --config nothing.yaml", "nothing.yaml: cannot be read (No such file or directory)"),
         (None, "train nothing --config train.yaml", "nothing: expected a file, a run's folder or"),
         (lambda: Path("train.yaml").write_text("schema: 1\nstesp: 3\n"), "train variant.yaml --config train.yaml",
-         "train.yaml: stesp: found an unknown key (did you mean steps?)"),
+         "train.yaml: stesp: unknown key (did you mean steps?)"),
         (lambda: Path("train.yaml").write_text("schema: 1\nsteps: [\n"), "train variant.yaml --config train.yaml",
          "train.yaml: is not valid YAML at line 3"),
         (lambda: Path("train.yaml").write_text(""), "train variant.yaml --config train.yaml", "train.yaml: is empty"),
@@ -123,8 +123,8 @@ def cut(path: str, keep: int) -> None:
          "--from model.safetensors: expected the network of cheapmatting, got another"),
         (None, MATTE + " -o photo.png", "photo.png: expected another file than the input"),
         (None, "run nothing", "nothing: no such file, nor a shipped experiment such as quickstart"),
-        (None, "run train.yaml", "train.yaml: batch: found an unknown key"),
-        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: found an unknown key (did you mean"),
+        (None, "run train.yaml", "train.yaml: batch: unknown key"),
+        (None, "run quickstart --set train.stesp=1", "quickstart: train.stesp: unknown key (did you mean"),
         (None, "run quickstart --device gpu", "--device: found gpu, allowed are"),
     ],
 )  # fmt: skip
@@ -292,7 +292,7 @@ def test_what_needs_an_operation_of_ones_own_is_trained_matted_and_measured(here
 def test_the_weights_that_a_run_began_with_are_recorded(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     line = "train variant.yaml --config train.yaml --out on --device cpu"
     assert main([*line.split(), "--from", "model.safetensors"]) == 0
-    recorded = yaml.safe_load(Path("on/config.yaml").read_text())["from"]
+    recorded = read_yaml("on/config.yaml")["from"]
     digest = hashlib.sha256(Path("model.safetensors").read_bytes()).hexdigest()
     assert recorded == {"path": "model.safetensors", "sha256": digest}
     weights.save(small_network(seed=5), "other.safetensors")

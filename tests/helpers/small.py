@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from atldas.common.checksum import sha256_of_arrays
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from atldas.genotype import Genotype
 from cheapmatting.data.config import DataConfig, make_source
 from cheapmatting.data.sample import Sample
@@ -57,7 +57,7 @@ def training_settings(**changes: Any) -> TrainConfig:
         "precision": "float32",  # not auto, which is another thing on another machine
         "validation": {"every": 4, "pairs": 2},
     }  # fmt: skip
-    return fill(TrainConfig, {**plain, **changes}, "settings")
+    return from_dict(TrainConfig, {**plain, **changes}, "settings")
 
 
 def digests(state: dict[str, torch.Tensor]) -> dict[str, str]:

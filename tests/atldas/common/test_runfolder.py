@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from atldas.common.errors import UserError
 from atldas.common.runfolder import RunLog, load_checkpoint, logged, open_run, read_log, save_checkpoint
+from atldas.common.yaml_text import read_yaml
 
 SETTINGS = {"name": "a", "rates": (1e-5, 2.0), "inner": {"steps": 3, "none": None}}
 
 
 def test_a_new_run_writes_its_settings(tmp_path: Path) -> None:
     assert open_run(tmp_path / "new" / "run", SETTINGS, resume=False) is None
-    found = yaml.safe_load((tmp_path / "new" / "run" / "config.yaml").read_text())
+    found = read_yaml(tmp_path / "new" / "run" / "config.yaml")
     assert found == {"name": "a", "rates": [1e-5, 2.0], "inner": {"steps": 3, "none": None}}
     assert list(found) == list(SETTINGS)
 
@@ -47,7 +47,7 @@ def test_a_run_is_resumed_with_its_own_settings(tmp_path: Path, settings: dict[s
     with pytest.raises(UserError) as error:
         open_run(tmp_path, settings, resume=True)
     assert str(error.value).startswith(f"{tmp_path / 'config.yaml'}: {said}; a run is resumed with the settings")
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["name"] == "a"
+    assert read_yaml(tmp_path / "config.yaml")["name"] == "a"
 
 
 def test_nothing_to_resume_and_nowhere_to_write(tmp_path: Path) -> None:

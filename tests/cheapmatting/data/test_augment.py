@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pairs import SIZE, a_photograph, a_sample, soft_disc
 
-from atldas.common.config import fill
+from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from cheapmatting.data.augment import COLOURS, AugmentConfig, combined
 from cheapmatting.data.camera import CAMERA, CameraConfig
@@ -102,18 +102,20 @@ def test_defocus_blurs_the_background_alone():
 
 
 def test_settings_are_read_and_faults_named():
-    settings = fill(AugmentConfig, {"real_world": True, "camera": {"jpeg": 1.0}, "geometry": {"zoom": [1, 2]}}, "x")
+    settings = from_dict(
+        AugmentConfig, {"real_world": True, "camera": {"jpeg": 1.0}, "geometry": {"zoom": [1, 2]}}, "x"
+    )
     assert settings.real_world and settings.camera.jpeg == 1 and settings.geometry.zoom == (1, 2)
     for mapping, message in (
         ({"combine": 1.5}, "x: combine: found 1.5"),
-        ({"jiter": 0.5}, r"x: jiter: found an unknown key \(did you mean jitter\?\)"),
+        ({"jiter": 0.5}, r"x: jiter: unknown key \(did you mean jitter\?\)"),
         ({"gamma": [2, 1]}, r"a range \[low, high\] within 0.1 and 10, not \[2, 1\]"),
         ({"camera": {"qualities": [0, 90]}}, "x: camera.qualities"),
         ({"trimap": {"radii": [0, 5]}}, r"a range \[low, high\] within 1 and 500"),
         ({"geometry": {"crop_scales": []}}, "x: geometry.crop_scales"),
     ):
         with pytest.raises(UserError, match=message):
-            fill(AugmentConfig, mapping, "x")
+            from_dict(AugmentConfig, mapping, "x")
 
 
 @pytest.mark.parametrize("names", [COLOURS, CAMERA])

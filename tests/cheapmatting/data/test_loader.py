@@ -8,7 +8,7 @@ import pytest
 import torch
 from pairs import equal, write_cutout, write_pair
 
-from atldas.common.config import fill, plain
+from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from cheapmatting.data.composed import ComposedSource
 from cheapmatting.data.config import DataConfig, MixedSource, SourceConfig, make_source
@@ -54,7 +54,7 @@ def test_defaults_are_plain_synthetic_pairs():
     source = make_source(DataConfig(size=48), 3)
     assert isinstance(source, LayeredSource)
     assert all(equal(source[i], SyntheticSource(48, 3)[i]) for i in range(3))
-    assert fill(DataConfig, plain(DataConfig()), "x") == settings
+    assert from_dict(DataConfig, to_dict(DataConfig()), "x") == settings
 
 
 def test_a_folder_by_configuration_is_the_folder_source(mix):
@@ -66,9 +66,9 @@ def test_a_folder_by_configuration_is_the_folder_source(mix):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_are_the_same_from_any_number_of_workers(mix, workers):
-    source = make_source(fill(DataConfig, mix, "x"), seed=4)
+    source = make_source(from_dict(DataConfig, mix, "x"), seed=4)
     expected = list(islice(batches(source, 3), 6))
-    fresh = make_source(fill(DataConfig, mix, "x"), seed=4)
+    fresh = make_source(from_dict(DataConfig, mix, "x"), seed=4)
     found = list(islice(batches(fresh, 3, workers=workers), 6))
     assert all(same(*pair) for pair in zip(expected, found, strict=True))
     later = next(batches(fresh, 3, start=4, workers=workers))
@@ -117,7 +117,7 @@ def test_backgrounds_are_held_out_by_name_too(mix, tmp_path):
 
 
 def test_kinds_become_their_sources(mix):
-    source = make_source(fill(DataConfig, mix, "x"), 0)
+    source = make_source(from_dict(DataConfig, mix, "x"), 0)
     assert [type(one) for one in source.sources] == [LayeredSource, LayeredSource, ComposedSource, LayeredSource]
     assert source.sources[0].background.photos.cache is source.sources[1].foreground.folder.cache
     samples = [source[i] for i in range(30)]
@@ -127,9 +127,9 @@ def test_kinds_become_their_sources(mix):
 
 
 def test_drawn_kinds_are_as_frequent_as_they_are_named():
-    drawn = make_source(fill(DataConfig, {"size": 48, "sources": [{"kinds": ["net", "smoke", "net"]}]}, "x"), 0)
+    drawn = make_source(from_dict(DataConfig, {"size": 48, "sources": [{"kinds": ["net", "smoke", "net"]}]}, "x"), 0)
     assert drawn.foreground.kinds == ("net", "smoke", "net")
-    assert make_source(fill(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
+    assert make_source(from_dict(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_drawn_kinds_are_as_frequent_as_they_are_named():
         ({"kind": "cutouts", "foregrounds": "x", "backgrounds_only": "y"}, "beside a folder of backgrounds alone"),
         ({"kind": "video"}, 'sources.0..kind: found "video"'),
         ({"weight": 0}, "sources.0..weight: found 0"),
-        ({"folder": "x"}, "sources.0..folder: found an unknown key"),
+        ({"folder": "x"}, "sources.0..folder: unknown key"),
     ],
 )
 def test_faulty_sources_are_named(keys, message):
     with pytest.raises(UserError, match=message):
-        fill(DataConfig, {"sources": [keys]}, "data.yaml")
+        from_dict(DataConfig, {"sources": [keys]}, "data.yaml")
 
 
 def test_a_missing_folder_is_named():
@@ -178,7 +178,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 def test_the_whole_mix_on_real_folders():
     folders = {"foregrounds": str(DATA / "foregrounds"), "backgrounds": str(DATA / "backgrounds")}
     sources = [{"kind": "cutouts", **folders}, {"kind": "synthetic", "backgrounds": folders["backgrounds"]}]
-    source = make_source(fill(DataConfig, {"augment": {"real_world": True}, "sources": sources}, "x"), 0)
+    source = make_source(from_dict(DataConfig, {"augment": {"real_world": True}, "sources": sources}, "x"), 0)
     for i in range(12):
         sample = source[i]
         assert sample.image.std() > 0.02 and (sample.trimap == 128).any()

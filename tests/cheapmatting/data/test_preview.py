@@ -38,7 +38,7 @@ def test_settings_can_be_changed_and_faults_are_named(tmp_path):
     with pytest.raises(UserError, match=r"c\.yaml: data\.augment\.combine: found 3"):
         read_data_config(path, ["data.augment.combine=3"])
     path.write_text("size: 64\nsteps: 3")
-    with pytest.raises(UserError, match=r"c\.yaml: steps: found an unknown key"):
+    with pytest.raises(UserError, match=r"c\.yaml: steps: unknown key"):
         read_data_config(path)
 
 

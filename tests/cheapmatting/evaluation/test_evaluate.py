@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import yaml
 from small import photograph, small_network
 
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
+from atldas.common.yaml_text import read_yaml
 from cheapmatting.arrays import Bytes
 from cheapmatting.evaluation import evaluate as module
 from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, add_arguments, columns, read_table, run
@@ -88,7 +88,7 @@ def test_figures_by_hand(folders, capsys):
     )
     for name in ("Grad", "Conn"):
         assert float(rows["a"][name]) == METRICS[name](alpha, truth, trimap)
-    content = yaml.safe_load((folders.out / MEANS).read_text())
+    content = read_yaml(folders.out / MEANS)
     assert content["SAD"] == pytest.approx(0.7 / 1000)
     assert content["MSE"] == pytest.approx(0.52)
     assert (content["images"], content["unknown_pixels"], content["unpaired"]) == (2, 3, {})
@@ -113,7 +113,7 @@ def test_a_further_metric_appears_everywhere(folders, capsys, monkeypatch):
     rows = rows_of(folders.out)
     assert list(rows["a"]) == ["name", "SAD", "MSE", "Grad", "Conn", "Furthest", "unknown", "width", "height"]
     assert [float(rows[name]["Furthest"]) for name in ("a", "b")] == [51, 255]
-    assert yaml.safe_load((folders.out / MEANS).read_text())["Furthest"] == 153
+    assert read_yaml(folders.out / MEANS)["Furthest"] == 153
     assert "Furthest    15.300 tens of levels" in capsys.readouterr().out
     assert [label.split(", ")[-1] for label in labels] == ["Furthest 255; 2 x 2", "Furthest 51; 3 x 2"]
     assert [line.figures["Furthest"] for line in read_table(folders.out / TABLE)] == [51, 255]
@@ -124,7 +124,7 @@ def test_images_in_which_nothing_is_unknown_are_told(folders, capsys):
     folders.measure()
     assert float(rows_of(folders.out)["b"]["SAD"]) == 0
     assert "nothing is unknown in 1 of them, which count as 0: b" in capsys.readouterr().out
-    assert yaml.safe_load((folders.out / MEANS).read_text())["images_without_unknown_pixels"] == 1
+    assert read_yaml(folders.out / MEANS)["images_without_unknown_pixels"] == 1
 
 
 def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog):
@@ -143,7 +143,7 @@ def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog)
     assert "not measured: 1 predictions without a truth: lonely" in caplog.text
     assert "not measured: 2 predictions without a trimap: lonely, without" in caplog.text
     assert "not measured: 1 truths without predictions: extra" in caplog.text
-    assert yaml.safe_load((folders.out / MEANS).read_text())["unpaired"] == {
+    assert read_yaml(folders.out / MEANS)["unpaired"] == {
         "predictions without a truth": ["lonely"],
         "truths without predictions": ["extra"],
         "predictions without a trimap": ["lonely", "without"],

@@ -23,13 +23,13 @@ ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
 @pytest.mark.parametrize(
     ("section", "key", "found", "allowed"),
     [
-        ("widht: 16", "network.widht", "an unknown key (did you mean width?)", "width, cells, reductions, stem"),
+        ("widht: 16", "network.widht", "unknown key (did you mean width?)", "width, cells, reductions, stem"),
         ("width: 15", "network.width", "15", "multiple of 2"),
         ("width: 0", "network.width", "0", "a multiple of 2 from 2 to 1024 (a factorized reduce makes two halves)"),
         ("width: '16'", "network.width", '"16" (text)', "integer"),
         ("stem_mid: 12", "network.stem_mid", "12", "multiple of 8"),
         ("decoder_mid: [64, 64, 32, 20]", "network.decoder_mid[3]", "20", "multiple of 8"),
-        ("decoder: [64, 64, 32]", "network.decoder[3]", "nothing", "needed"),
+        ("decoder: [64, 64, 32]", "network.decoder[3]", "got nothing", "expected an item"),
         ("width: 1000000000", "network.width", "1000000000", "a multiple of 2 from 2 to 1024"),
         ("stem: 1000000000", "network.stem", "1000000000", "4096"),
         (
@@ -40,27 +40,27 @@ ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
         ),
         ("cells: 1000000", "network.cells", "1000000", "100"),
         ("pooling_windows: [1000]", "network.pooling_windows[0]", "1000", "999"),
-        ("cells: 2", "network.cells", "2", "greater than or equal to 3"),
+        ("cells: 2", "network.cells", "2", "3 or more"),
         ("reductions: [9, 4]", "network", "[9, 4]", "two rising cell numbers under cells (14), not reductions (9, 4)"),
         ("reductions: [4, 4]", "network", "[4, 4]", "not reductions (4, 4)"),
         ("reductions: [4, 14]", "network", "[4, 14]", "under cells (14)"),
-        ("reductions: [0, 4]", "network.reductions[0]", "0", "greater than or equal to 1"),
-        ("reductions: [4]", "network.reductions[1]", "nothing", "needed"),
+        ("reductions: [0, 4]", "network.reductions[0]", "0", "1 or more"),
+        ("reductions: [4]", "network.reductions[1]", "got nothing", "expected an item"),
         ("cells: 6", "network", '{"cells": 6}', "under cells (6), not reductions (4, 9)"),
-        ("pooling_windows: []", "network.pooling_windows", "[]", "at least 1 item"),
-        ("pooling_windows: [5, 1]", "network.pooling_windows[1]", "1", "greater than or equal to 2"),
+        ("pooling_windows: []", "network.pooling_windows", "[]", "1 or more items"),
+        ("pooling_windows: [5, 1]", "network.pooling_windows[1]", "1", "2 or more"),
         ("head: 16", "network.head", "16", "a list"),
-        ("hints: 1", "network.hints", "1", "a valid boolean"),
+        ("hints: 1", "network.hints", "1", "true or false"),
     ],
 )
-def test_a_fault_in_the_network_section_is_one_line_with_file_key_found_and_allowed(
+def test_a_fault_in_the_network_section_is_one_line_with_file_key_and_what_was_expected(
     tmp_path: Path, section: str, key: str, found: str, allowed: str
 ) -> None:
     path = edited(tmp_path, section)
     with pytest.raises(UserError) as error:
         variant(path)
     text = str(error.value)
-    assert text.startswith(f"{path}: {key}: found ")
+    assert text.startswith(f"{path}: {key}: ")
     assert found in text and allowed in text and "\n" not in text
 
 
@@ -109,7 +109,7 @@ def test_a_variant_is_an_edited_file(tmp_path: Path) -> None:
 def test_changes_override_the_file(tmp_path: Path) -> None:
     path = edited(tmp_path, "{width: 6, stem: 10}")
     assert variant(path, width=4).config == NetworkConfig(width=4, stem=10)
-    with pytest.raises(UserError, match=r"mine\.yaml: network\.cell: found an unknown key"):
+    with pytest.raises(UserError, match=r"mine\.yaml: network\.cell: unknown key"):
         variant(path, cell=4)
 
 

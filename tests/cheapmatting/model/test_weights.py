@@ -149,8 +149,11 @@ GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
         (with_header(format=FORMAT), "genotype or network is missing or damaged"),
         (with_header(**{**GOOD, "genotype": "{"}), "(metadata)"),
         (with_header(**{**GOOD, "network": "{"}), "genotype or network is missing or damaged"),
-        (with_header(**{**GOOD, "network": "[]"}), "(metadata): network: found [] (a list)"),
-        (with_header(**{**GOOD, "network": '{"width": 3}'}), "network.width: found 3 (an integer), allowed is a mult"),
+        (
+            with_header(**{**GOOD, "network": "[]"}),
+            "(metadata): network: expected a mapping of keys to values, got [] (a list)",
+        ),
+        (with_header(**{**GOOD, "network": '{"width": 3}'}), "network.width: expected a multiple of 2 from 2 to 1024 "),
         (with_header(**GOOD), "1404 tensors differ from those of genotype"),
         (saved([torch.zeros(2)]), "expected a published checkpoint, a dict with the tensors under `model`, got list"),
         (saved({"step": 1, "network": {}}), "a dict with the tensors under `model`, got step, network"),

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from small import NETWORK, SIZE
 
 from atldas.common.runfolder import logged, read_log
+from atldas.common.yaml_text import to_yaml
 from atldas.genotype import CellGenotype, Edge, Genotype
 from cheapmatting.model import weights
 
@@ -29,7 +29,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
         "losses": {"l1_unknown": 1.0}, "optimizer": {"name": "sgd", "lr": 0.01, "warm_up": 0}, "ema": 0.0,
         "precision": "float32", "log_every": 1,
     }  # fmt: skip
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for folder, launcher, batch in (("alone", [], 4), ("two", torchrun, 2)):
         words = f"train wasteful.yaml --config recipe.yaml --device cpu --out {folder} --set batch={batch}".split()
