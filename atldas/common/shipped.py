@@ -28,8 +28,8 @@ def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict
         UserError: no such file or name, where `hint` follows "no such file, nor"; or the file is no YAML.
     """
     if str(source) in names_in(folder) and not os.path.isfile(source):
-        name = f"{source}.yaml"
-        return parse_yaml((folder / name).read_text(encoding="utf-8"), name), Source(name, Path(str(folder)))
+        text = (folder / f"{source}.yaml").read_text(encoding="utf-8")
+        return parse_yaml(text, str(source)), Source(str(source), Path(str(folder)))
     if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
         raise UserError(f"{source}: no such file, nor {hint}")
     return read_yaml(source), Source(str(source), Path(source).parent)

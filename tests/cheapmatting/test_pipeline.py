@@ -186,18 +186,18 @@ def test_beginning_twice_and_resuming_nothing(
         ({"report__trimap": "chelsea_trimap.png"}, "the trimap must have the image's size"),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
         ({"report__data__sources": [{"backgrounds": "/nowhere"}]}, "/nowhere"),
-        ({"train__losses": {"l2": 1}}, "quickstart.yaml: train.losses: expected"),
+        ({"train__losses": {"l2": 1}}, "quickstart: train.losses: expected"),
         ({"search__space": "mating"}, "mating"),
         (
             {"search__task": "atldas.classification:ImageFolderTask"},
-            "quickstart.yaml: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got atldas.",
+            "quickstart: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got atldas.",
         ),
         ({"search__task": "atldas.cost:cost"}, "got atldas.cost:cost; `atldas search` is for other tasks"),
         (
             {"search__task_options__network__width": 7},
-            "quickstart.yaml: search.task_options.network.width: expected a multiple of 2",
+            "quickstart: search.task_options.network.width: expected a multiple of 2",
         ),
-        ({"train__optimiser": {}}, "quickstart.yaml: train.optimiser: unknown key (did you mean optimizer?)"),
+        ({"train__optimiser": {}}, "quickstart: train.optimiser: unknown key (did you mean optimizer?)"),
     ],
 )
 def test_faults_of_later_stages_are_found_before_the_first(

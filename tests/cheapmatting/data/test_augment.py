@@ -107,7 +107,7 @@ def test_settings_are_read_and_faults_named():
     )
     assert settings.real_world and settings.camera.jpeg == 1 and settings.geometry.zoom == (1, 2)
     for mapping, message in (
-        ({"combine": 1.5}, "x: combine: found 1.5"),
+        ({"combine": 1.5}, "x: combine: expected 1 or less, got 1.5"),
         ({"jiter": 0.5}, r"x: jiter: unknown key \(did you mean jitter\?\)"),
         ({"gamma": [2, 1]}, r"a range \[low, high\] within 0.1 and 10, not \[2, 1\]"),
         ({"camera": {"qualities": [0, 90]}}, "x: camera.qualities"),

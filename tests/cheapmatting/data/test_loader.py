@@ -137,14 +137,14 @@ def test_drawn_kinds_are_as_frequent_as_they_are_named():
     [
         ({"kind": "cutouts"}, "for kind cutouts: foregrounds needed, only, without, backgrounds, .* possible"),
         ({"foregrounds": "x"}, "for kind synthetic: nothing needed, kinds, backgrounds"),
-        ({"kinds": ["hair", "hairs"]}, "sources.0..kinds.1.: found .?hairs.*one of hair, fur"),
-        ({"kinds": []}, "sources.0..kinds: found"),
+        ({"kinds": ["hair", "hairs"]}, "sources.0..kinds.1.: expected one of hair, fur.*hairs"),
+        ({"kinds": []}, "sources.0..kinds: expected 1 or more items"),
         ({"kind": "cutouts", "foregrounds": "x", "kinds": ["hair"]}, "for kind cutouts: foregrounds needed"),
         ({"kind": "pairs", "foregrounds": "x"}, "for kind pairs: foregrounds and alphas needed"),
         ({"kind": "composed", "images": "x", "alphas": "y", "backgrounds": "z"}, "trimaps, only, without possible"),
         ({"kind": "cutouts", "foregrounds": "x", "backgrounds_only": "y"}, "beside a folder of backgrounds alone"),
-        ({"kind": "video"}, 'sources.0..kind: found "video"'),
-        ({"weight": 0}, "sources.0..weight: found 0"),
+        ({"kind": "video"}, 'sources.0..kind: expected .*got "video"'),
+        ({"weight": 0}, "sources.0..weight: expected more than 0, got 0"),
         ({"folder": "x"}, "sources.0..folder: unknown key"),
     ],
 )

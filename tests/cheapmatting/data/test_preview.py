@@ -35,7 +35,7 @@ def test_settings_can_be_changed_and_faults_are_named(tmp_path):
     path.write_text("data: {size: 64}")
     settings = read_data_config(path, ["data.augment.real_world=true"])
     assert settings.augment is not None and settings.augment.real_world
-    with pytest.raises(UserError, match=r"c\.yaml: data\.augment\.combine: found 3"):
+    with pytest.raises(UserError, match=r"c\.yaml: data\.augment\.combine: expected 1 or less, got 3"):
         read_data_config(path, ["data.augment.combine=3"])
     path.write_text("size: 64\nsteps: 3")
     with pytest.raises(UserError, match=r"c\.yaml: steps: unknown key"):

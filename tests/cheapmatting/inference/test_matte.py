@@ -195,5 +195,5 @@ def test_a_trimap_with_small_errors_is_mended(matter: Matter, files: tuple[Path,
 
 
 def test_unknown_devices() -> None:
-    with pytest.raises(UserError, match="--device: found gpu, allowed are auto, cpu, cuda, mps"):
+    with pytest.raises(UserError, match="--device: expected one of auto, cpu, cuda, mps, got gpu"):
         Matter(small_network(), "gpu")

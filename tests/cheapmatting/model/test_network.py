@@ -21,7 +21,7 @@ ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "found", "allowed"),
+    ("section", "key", "found", "expected"),
     [
         ("widht: 16", "network.widht", "unknown key (did you mean width?)", "width, cells, reductions, stem"),
         ("width: 15", "network.width", "15", "multiple of 2"),
@@ -54,14 +54,14 @@ ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
     ],
 )
 def test_a_fault_in_the_network_section_is_one_line_with_file_key_and_what_was_expected(
-    tmp_path: Path, section: str, key: str, found: str, allowed: str
+    tmp_path: Path, section: str, key: str, found: str, expected: str
 ) -> None:
     path = edited(tmp_path, section)
     with pytest.raises(UserError) as error:
         variant(path)
     text = str(error.value)
     assert text.startswith(f"{path}: {key}: ")
-    assert found in text and allowed in text and "\n" not in text
+    assert found in text and expected in text and "\n" not in text
 
 
 def test_defaults_are_the_published_network() -> None:
