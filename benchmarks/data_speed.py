@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 import torch
 
-from cheapmatting.data.augment import COLOURS, AugmentConfig
+from cheapmatting.data.augment import COLOURS, PLAIN, AugmentConfig
 from cheapmatting.data.camera import CAMERA
-from cheapmatting.data.config import DataConfig, SourceConfig, batches, make_source
+from cheapmatting.data.config import CutoutsConfig, DataConfig, SourceConfig, SyntheticConfig, make_source
 from cheapmatting.data.drawn_trimap import drawn_trimap
+from cheapmatting.data.loader import batches
 from cheapmatting.data.sample import Sample
-from cheapmatting.data.sources import SyntheticSource
 from cheapmatting.drawing.backgrounds import BACKGROUNDS
 from cheapmatting.drawing.foregrounds import FOREGROUNDS
 
@@ -53,7 +53,7 @@ def kinds(size: int, count: int) -> None:
 
 def augmentations(size: int, count: int) -> None:
     """Every augmentation, on one synthetic pair."""
-    sample, settings = SyntheticSource(size, 0)[0], AugmentConfig()
+    sample, settings = make_source(DataConfig(size=size), 0)[0], AugmentConfig()
     rng = np.random.default_rng(0)
     changes: dict[str, Callable[[Sample], object]] = {
         name: lambda one, change=change: change(one, rng, settings) for name, change in COLOURS.items()
@@ -67,12 +67,12 @@ def augmentations(size: int, count: int) -> None:
 def settings_of(options: argparse.Namespace) -> dict[str, DataConfig]:
     """The sources to time by name."""
     photos = options.backgrounds
-    synthetic = SourceConfig(kind="synthetic", backgrounds=photos)
-    sources = {"synthetic": (synthetic,)}
+    synthetic = SyntheticConfig(backgrounds=photos)
+    sources: dict[str, tuple[SourceConfig, ...]] = {"synthetic": (synthetic,)}
     if options.foregrounds:
-        cutouts = SourceConfig(kind="cutouts", foregrounds=options.foregrounds, backgrounds=photos)
+        cutouts = CutoutsConfig(foregrounds=options.foregrounds, backgrounds=photos)
         sources |= {"cutouts": (cutouts,), "half and half": (cutouts, synthetic)}
-    levels = {"plain": None, "augmented": AugmentConfig(), "real world": AugmentConfig(real_world=True)}
+    levels = {"plain": PLAIN, "augmented": AugmentConfig(), "real world": AugmentConfig(real_world=True)}
     return {
         f"{name}, {level}": DataConfig(size=options.size, sources=mix, augment=augment, cache_mb=options.cache_mb)
         for name, mix in sources.items()

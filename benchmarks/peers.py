@@ -36,16 +36,14 @@ prepare()  # before torch comes in
 
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.data.config import make_source
-from cheapmatting.data.contact_sheet import GREEN
-from cheapmatting.data.cutouts import read_alpha
 from cheapmatting.data.image_folder import image_files
 from cheapmatting.data.sample import Sample
 from cheapmatting.data.sources import Source
 from cheapmatting.evaluation.metrics import METRICS, as_levels
-from cheapmatting.evaluation.picture_strip import Row, picture_strip
-from cheapmatting.images import write_image
+from cheapmatting.images import read_alpha, write_image
 from cheapmatting.inference.foreground import cut_out
 from cheapmatting.inference.matte import Matter, read_pair
+from cheapmatting.picture_grid import Row, on_green, picture_grid
 from cheapmatting.pipeline import example
 from cheapmatting.training.recipe import TrainConfig
 from cheapmatting.trimap import LEVELS, UNKNOWN, known_pixels_kept, make_trimap
@@ -220,12 +218,12 @@ def side_by_side(
         pictures = [image, trimap, _closed_form_kept(image, trimap, cache)]
         for network in networks.values():
             alpha = network(image, trimap)
-            pictures += [as_levels(alpha, "alpha"), on_green(image, alpha)]
+            pictures += [as_levels(alpha, "alpha"), on_green(cut_out(image, alpha))]
         rows.append(Row(f"{name}, {image.shape[1]} x {image.shape[0]}", pictures))
         for top, left, side in crops(trimap):
             part = [picture[top : top + side, left : left + side] for picture in pictures]
             rows.append(Row(f"{name}: {part[0].shape[1]} x {part[0].shape[0]} at ({left}, {top})", part))
-    write_image(path, picture_strip(headings, rows, tile))
+    write_image(path, picture_grid(headings, rows, tile))
 
 
 def crops(trimap: Bytes) -> list[tuple[int, int, int]]:
@@ -246,13 +244,6 @@ def crops(trimap: Bytes) -> list[tuple[int, int, int]]:
             max(0, top - side // 4) : top + side + side // 4, max(0, left - side // 4) : left + side + side // 4
         ] = 0
     return found
-
-
-def on_green(image: Bytes, alpha: Floats) -> Bytes:
-    """The cut-out on plain green, uint8 RGB [H, W, 3]."""
-    colours = cut_out(image, alpha)[..., :3] / 255
-    share = alpha[..., None]
-    return np.rint((share * colours + (1 - share) * GREEN) * 255).astype(np.uint8)
 
 
 def _closed_form_kept(image: Bytes, trimap: Bytes, cache: Path) -> Bytes:

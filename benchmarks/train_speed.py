@@ -32,7 +32,7 @@ def made_up_batch(count: int, size: int) -> Batch:
     trimap = torch.nn.functional.one_hot(torch.randint(0, 3, (count, size, size)), 3).permute(0, 3, 1, 2).float()
     alpha = torch.rand(count, 1, size, size)
     inputs = torch.cat([picture, trimap], dim=1).contiguous(memory_format=torch.channels_last)
-    return Batch(inputs, alpha, picture, 1 - picture, trimap[:, 1:2])
+    return Batch(inputs, alpha, picture, 1 - picture, trimap[:, 1:2], torch.ones_like(trimap[:, 1:2]))
 
 
 def main() -> None:

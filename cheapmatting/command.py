@@ -19,7 +19,7 @@ from atldas.common.modules import add_import_option, import_modules
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
     "evaluate": ("evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
-    "preview-data": ("data.preview", "a contact sheet of the pairs that a configuration makes"),
+    "preview-data": ("data.preview", "a picture of the pairs that a configuration makes"),
     "compose1k": ("evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
 

@@ -52,11 +52,44 @@ def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
     if bgra.ndim != 3 or bgra.shape[2] != 4:
         channels = 1 if bgra.ndim == 2 else bgra.shape[2]
         raise UserError(
-            f"{path}: has no alpha channel (found {channels} channel{'s' * (channels != 1)}, 4 are needed); "
-            "give a cut-out saved as RGBA, for instance PNG or WebP"
+            f"{path}: expected a cut-out with an alpha channel (4 channels, as PNG or WebP), "
+            f"got {channels} channel{'s' * (channels != 1)}"
         )
     rgba = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
     return np.ascontiguousarray(rgba[..., :3]), np.asarray(rgba[..., 3] / np.float32(255), np.float32)
+
+
+def read_alpha(path: str | Path) -> Bytes:
+    """An alpha matte file as uint8 [H, W]: the alpha channel of an RGBA file, or the levels of a grey one.
+
+    A file that is opaque throughout counts as one without an alpha channel.
+
+    Raises:
+        UserError: as `read_image`, and for a colour image without transparency, which holds no alpha.
+    """
+    # Formats without an alpha channel are read so that OpenCV turns them as their EXIF orientation says.
+    without_alpha = Path(path).suffix.lower() in NO_ALPHA
+    pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if without_alpha else cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+        return np.ascontiguousarray(pixels[..., 3])
+    if (pixels[..., :2] != pixels[..., 1:3]).any():
+        raise UserError(f"{path}: expected an alpha matte (grey, or the alpha channel of RGBA), got a colour image")
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def require_same_size(path: str | Path, pixels: Bytes, other: str | Path, wanted: Bytes) -> None:
+    """Check that two images that belong together, [H, W, ...] each, have the same height and width.
+
+    Raises:
+        UserError: they differ; both files and both sizes are named.
+    """
+    (height, width), (wanted_height, wanted_width) = pixels.shape[:2], wanted.shape[:2]
+    if (height, width) != (wanted_height, wanted_width):
+        raise UserError(
+            f"{path}: expected {wanted_width} x {wanted_height} pixels, as {other} has, got {width} x {height}"
+        )
 
 
 def decode(path: str | Path, flags: int) -> Bytes:
@@ -70,11 +103,11 @@ def decode(path: str | Path, flags: int) -> Bytes:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     if data.size == 0:
-        raise UserError(f"{path}: is an empty file; an image is needed")
+        raise UserError(f"{path}: expected an image, got an empty file")
     try:
         pixels = cv2.imdecode(data, flags)
     except cv2.error as error:
-        raise UserError(f"{path}: cannot be decoded ({error.err}); an image is needed") from error
+        raise UserError(f"{path}: expected an image, got a file that cannot be decoded ({error.err})") from error
     if pixels is None or pixels.size == 0 or _cut_short(data):
         raise UserError(f"{path}: is damaged or not an image; readable are intact files of {', '.join(READABLE)}")
     if pixels.dtype == np.uint16:

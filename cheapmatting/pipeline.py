@@ -29,6 +29,7 @@ from .inference.matte import Matter, read_pair
 from .model import weights
 from .model.lookup import MODEL
 from .model.network import CheapMatting
+from .picture_grid import on_green
 from .task import MattingTask
 from .training.recipe import TrainConfig
 from .training.train import train
@@ -179,6 +180,4 @@ def example(name: str) -> Path:
 
 def side_by_side(photo: Bytes, trimap: Bytes, cutout: Bytes) -> Bytes:
     """Photograph, trimap and cut-out on green, side by side: uint8 RGB [H, 3 W, 3]."""
-    alpha = cutout[..., 3:].astype(np.float32) / 255
-    on_green = np.rint(alpha * cutout[..., :3] + (1 - alpha) * np.array([40, 160, 60])).astype(np.uint8)
-    return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green])
+    return np.hstack([photo, np.repeat(trimap[..., None], 3, axis=2), on_green(cutout)])

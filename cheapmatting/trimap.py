@@ -50,12 +50,6 @@ def _eroded(mask: npt.NDArray[np.bool_], radius: float | Floats) -> npt.NDArray[
     return np.asarray(distance > radius)
 
 
-def random_trimap(alpha: Floats, rng: np.random.Generator, widths: tuple[int, int] = (1, 29)) -> Bytes:
-    """`make_trimap` with both radii drawn from `widths`, the lowest and highest allowed, evenly."""
-    outer, inner = rng.integers(widths[0], widths[1] + 1, 2).tolist()
-    return make_trimap(alpha, outer, inner)
-
-
 def encode_trimap(trimap: Bytes) -> Floats:
     """The network's trimap planes: one-hot float32 [3, H, W] for background, unknown, foreground."""
     return (trimap[None] == LEVELS[:, None, None]).astype(np.float32)

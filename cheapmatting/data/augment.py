@@ -1,9 +1,9 @@
 """Augmentation: what turns foregrounds and backgrounds into many different pairs.
 
-In order: a foreground is turned and cropped (geometry.py), half of the time another one is laid on it, then come the
-functions of `COLOURS`, and with `real_world` those of `camera.CAMERA`. Each is a function (sample, rng, settings) ->
-sample that returns a new sample; a new one is such a function, a line in its dict, and its chance in the
-configuration.
+First a foreground is turned and cropped (geometry.py), and another one may be laid on it. Then come the trimap and the
+functions of `COLOURS` in the configured order, and with `real_world` those of `camera.CAMERA`. Each is a function
+(sample, rng, settings) -> sample that returns a new sample; a new one is such a function, a line in its dict, and its
+chance in the configuration. `PLAIN` is no augmentation: a configuration of zero chances.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from typing import Annotated
 import cv2
 import numpy as np
 from annotated_types import Ge, Le
+from pydantic import AfterValidator
 
 from atldas.common.config import config
 
 from ..arrays import Floats, Rng
 from ..drawing.backgrounds import camouflaged
 from .camera import CameraConfig, photographed
-from .drawn_trimap import TrimapConfig
+from .chance import Chance, Range, check_range, happens
+from .drawn_trimap import PLAIN_TRIMAPS, TrimapConfig, drawn_trimap
 from .geometry import (
-    Chance,
     GeometryConfig,
-    Range,
-    check_range,
     edge_pixel,
     middle_near,
     random_interpolation,
@@ -39,6 +38,13 @@ from .sample import Sample
 
 # A second foreground is dropped if more than this share of the picture would then be foreground.
 FULLEST = 0.9
+TRIMAP = "trimap"  # its name in the order of steps
+
+
+def _step_name(name: str) -> str:
+    if name != TRIMAP and name not in COLOURS:
+        raise ValueError(f"one of {', '.join((TRIMAP, *COLOURS))}")
+    return name
 
 
 @config
@@ -55,6 +61,8 @@ class AugmentConfig:
         hue, saturation, brightness: how far jitter goes: degrees of hue, and 0..1.
         gamma: range of the exponent of exposure.
         white: how far white balance moves a channel from the others, in shares.
+        order: of the trimap and the colours; what is not named is not done. It decides which random numbers each of
+            them gets; the trimap does not depend on the colours.
     """
 
     combine: Chance = 0.5
@@ -68,12 +76,15 @@ class AugmentConfig:
     brightness: Annotated[float, Ge(0), Le(1)] = 0.2
     gamma: Range = (0.7, 1.5)
     white: Annotated[float, Ge(0), Le(1)] = 0.12
+    order: tuple[Annotated[str, AfterValidator(_step_name)], ...] = field(default_factory=lambda: (TRIMAP, *COLOURS))
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     trimap: TrimapConfig = field(default_factory=TrimapConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
     def __post_init__(self) -> None:
         check_range(self.gamma, 0.1, 10)
+        if len(set(self.order)) != len(self.order):
+            raise ValueError("each step of `order` once")
 
 
 Augmentation = Callable[[Sample, Rng, AugmentConfig], Sample]
@@ -130,11 +141,26 @@ COLOURS: dict[str, Augmentation] = {
 }
 
 
+# No augmentation: what is drawn stays as it is, but for the trimap and some backgrounds in the foreground's colour.
+PLAIN = AugmentConfig(
+    combine=0.0,
+    jitter=0.0,
+    defocus=0.0,
+    camouflage=0.2,
+    exposure=0.0,
+    order=("camouflage", TRIMAP),
+    geometry=GeometryConfig(mirror=0.0, upside_down=0.0, affine=0.0),
+    trimap=PLAIN_TRIMAPS,
+)
+
+
 def augmented(sample: Sample, rng: Rng, settings: AugmentConfig) -> Sample:
-    """Each of `COLOURS` by its chance, in their order, then perhaps the camera. Alpha and trimap stay as they are."""
-    for name, change in COLOURS.items():
-        if rng.random() < getattr(settings, name):
-            sample = change(sample, rng, settings)
+    """The trimap and, each by its chance, the `COLOURS`, in the configured order; then perhaps the camera."""
+    for name in settings.order:
+        if name == TRIMAP:
+            sample = replace(sample, trimap=drawn_trimap(sample.alpha, rng, settings.trimap))
+        elif happens(rng, getattr(settings, name)):
+            sample = COLOURS[name](sample, rng, settings)
     return photographed(sample, rng, settings.camera) if settings.real_world else sample
 
 

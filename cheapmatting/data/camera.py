@@ -18,7 +18,7 @@ from annotated_types import Ge, Le
 from atldas.common.config import config
 
 from ..arrays import Rng
-from .geometry import Chance, Range, check_range
+from .chance import Chance, Range, check_range, happens
 from .sample import Sample
 
 Quality = Annotated[int, Ge(1), Le(100)]
@@ -139,7 +139,7 @@ CAMERA: dict[str, Camera] = {
 def photographed(sample: Sample, rng: Rng, settings: CameraConfig) -> Sample:
     """Each of `CAMERA` by its chance, in their order; then rounded to the 256 levels that files have."""
     for name, degrade in CAMERA.items():
-        if rng.random() < getattr(settings, name):
+        if happens(rng, getattr(settings, name)):
             sample = degrade(sample, rng, settings)
     return _degraded(sample, np.rint(sample.image * 255) * np.float32(1 / 255))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +14,14 @@ import numpy as np
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats, Rng
-from ..images import read_image
-from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, random_trimap, read_trimap
-from .augment import AugmentConfig, augmented
-from .cutouts import SMALLEST_RATIO, matched, read_alpha
-from .drawn_trimap import drawn_trimap
+from ..images import read_alpha, read_image, require_same_size
+from ..trimap import BACKGROUND, FOREGROUND, TOLERANCE, UNKNOWN, make_trimap, read_trimap
+from .augment import TRIMAP, AugmentConfig, augmented
+from .chance import happens
+from .cutouts import SMALLEST_RATIO, matched
 from .geometry import GeometryConfig, Matrix, moved, random_interpolation, random_turn, reach, seen, seen_part, view
-from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
+from .lru_cache import LRUCache
 from .sample import Sample
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ class ComposedSource:
         images, alphas: the folders. Images without an alpha are left out with a warning.
         trimaps: a folder of trimaps; without it they are drawn for the crops. Images without one are left out. A known
             pixel that contradicts alpha after resampling becomes unknown.
-        size, seed, widths, augment: as for `LayeredSource`.
-        only, without, cache: as for `ImageFolder`, for the images.
+        size, seed, augment: as for `LayeredSource`.
+        include, exclude, cache: as for `ImageFolder`, for the images.
 
     Raises:
         UserError: a folder without images, or no image with all that belongs to it; on indexing, none that can be used.
@@ -55,17 +56,18 @@ class ComposedSource:
         trimaps: str | Path | None,
         size: int,
         seed: int,
-        widths: tuple[int, int],
-        augment: AugmentConfig | None = None,
-        only: str | Path | None = None,
-        without: str | Path | None = None,
-        cache: ImageCache | None = None,
+        augment: AugmentConfig,
+        include: str | Path | None = None,
+        exclude: str | Path | None = None,
+        cache: LRUCache | None = None,
     ) -> None:
-        self.size, self.seed, self.widths, self.augment = size, seed, widths, augment
+        if trimaps is not None:
+            augment = replace(augment, order=tuple(name for name in augment.order if name != TRIMAP))
+        self.size, self.seed, self.augment = size, seed, augment
         paths = image_files(images)
         partners = [matched(paths, Path(images), Path(folder))[0] for folder in (alphas, trimaps) if folder is not None]
         read = partial(read_photograph, partners[0], partners[1] if trimaps is not None else None)
-        self.images = ImageFolder(images, read, only, without, cache)
+        self.images = ImageFolder(images, read, include, exclude, cache)
         complete = [path for path in self.images.paths if all(path in partner for partner in partners)]
         wanted = f"an alpha in {alphas}" + (f" and a trimap in {trimaps}" if trimaps is not None else "")
         missing = sorted(set(self.images.paths) - set(complete))
@@ -83,19 +85,10 @@ class ComposedSource:
         rng = np.random.default_rng([self.seed, index])
         image, alpha, *given = self.images.pick(rng)
         trimap = given[0] if given else make_trimap(alpha * np.float32(1 / 255), 2, 2)
-        geometry = self.augment.geometry if self.augment else UPRIGHT
-        image_view, alpha_view, trimap_view = self._crop(image, alpha, trimap, geometry, rng)
+        image_view, alpha_view, trimap_view = self._crop(image, alpha, trimap, self.augment.geometry, rng)
         if not (trimap_view == UNKNOWN).any():  # the pixel fell beside a turned view
             image_view, alpha_view, trimap_view = self._crop(image, alpha, trimap, UPRIGHT, rng)
-        if not given:
-            trimap_view = self._drawn(alpha_view, rng)
-        sample = Sample.of_image(image_view, alpha_view, trimap_view)
-        return sample if self.augment is None else augmented(sample, rng, self.augment)
-
-    def _drawn(self, alpha: Floats, rng: Rng) -> Bytes:
-        if self.augment is None:
-            return random_trimap(alpha, rng, self.widths)
-        return drawn_trimap(alpha, rng, self.augment.trimap)
+        return augmented(Sample.of_image(image_view, alpha_view, trimap_view), rng, self.augment)
 
     def _crop(
         self, image: Bytes, alpha: Bytes, trimap: Bytes, geometry: GeometryConfig, rng: Rng
@@ -127,11 +120,8 @@ class ComposedSource:
         halves = reach(turn, 1.0, size)
         # The coarsest scale at which all of the view is inside the picture.
         whole = max(min(n / (2 * half) for n, half in zip(shape[::-1], halves, strict=True)), SMALLEST_RATIO)
-        if self.augment is None:
-            scale = float(np.exp(rng.uniform(np.log(SMALLEST_RATIO), np.log(whole))))
-        elif rng.random() < geometry.whole:
-            scale = whole
-        else:
+        scale = whole
+        if not happens(rng, geometry.whole):
             scale = geometry.crop_scales[rng.integers(len(geometry.crop_scales))] / zoom
         scale = float(np.clip(scale, SMALLEST_RATIO, whole))
         centre = [
@@ -154,15 +144,13 @@ def read_photograph(alphas: Mapping[Path, Path], trimaps: Mapping[Path, Path] | 
         UserError: one cannot be read, they differ in size, or nothing is unknown.
     """
     image, alpha = read_image(path), read_alpha(alphas[path])
-    rest = () if trimaps is None else (read_trimap(trimaps[path]),)
-    for found, partner in zip((alpha, *rest), (alphas, trimaps), strict=False):
-        if found.shape != image.shape[:2]:
-            assert partner is not None
-            raise UserError(
-                f"{partner[path]}: is {found.shape[1]} x {found.shape[0]}, but {path} is "
-                f"{image.shape[1]} x {image.shape[0]} pixels; they must agree"
-            )
-    unknown = (rest[0] == UNKNOWN) if rest else (alpha != alpha.flat[0])
+    require_same_size(alphas[path], alpha, path, image)
+    photograph: Photograph = (image, alpha)
+    unknown = alpha != alpha.flat[0]
+    if trimaps is not None:
+        trimap = read_trimap(trimaps[path])
+        require_same_size(trimaps[path], trimap, path, image)
+        photograph, unknown = (image, alpha, trimap), trimap == UNKNOWN
     if not unknown.any():
-        raise UserError(f"{path}: nothing in it is unknown; an image with an edge or something translucent is needed")
-    return (image, alpha, *rest)
+        raise UserError(f"{path}: expected an edge or something translucent, but nothing in it is unknown")
+    return photograph

@@ -1,25 +1,26 @@
-"""The configuration of training data, and the source of pairs that it describes."""
+"""The configuration of training data: one class for each kind of source, and the source of pairs that they make.
+
+A new kind is a class with a `kind`, a `weight` and a `make`, and its name in `SourceConfig`. Paths in a file are
+relative to that file.
+"""
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
 from annotated_types import Ge, Gt, MinLen
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Discriminator
 
-from atldas.common.config import config
+from atldas.common.config import FilePath, config
 
 from ..drawing.backgrounds import Background, procedural_background
 from ..drawing.foregrounds import FOREGROUNDS, Foreground
-from .augment import AugmentConfig
+from .augment import PLAIN, AugmentConfig
 from .composed import ComposedSource
 from .cutouts import Cutouts, cutout_folder, pair_folder
-from .image_cache import ImageCache
+from .lru_cache import LRUCache
 from .photos import PhotoBackgrounds
-from .sample import Sample
-from .sources import WIDTHS, LayeredSource, ProceduralForegrounds, Source
+from .sources import LayeredSource, MixedSource, ProceduralForegrounds, Source
 
 
 def _foreground_name(name: str) -> str:
@@ -28,61 +29,128 @@ def _foreground_name(name: str) -> str:
     return name
 
 
+ForegroundName = Annotated[str, AfterValidator(_foreground_name)]
+
+
 @config
-class SourceConfig:
-    """One source of training pairs.
+class LayeredConfig:
+    """What all sources share that lay a foreground over a background.
 
     Attributes:
-        kind: `synthetic` (procedural foregrounds), `cutouts` (RGBA images), `pairs` (colour images and alpha images) or
-            `composed` (ready composites or photographs with their alpha).
-        weight: how often it is drawn from, relative to the other sources.
-        kinds: what `synthetic` draws, names from `FOREGROUNDS`, each equally often, and twice as often if named twice;
-            by default each once.
-        foregrounds: the folder of `cutouts`, or of the colour images of `pairs`.
-        alphas: the folder of the alpha images of `pairs` and `composed`, matched by name.
-        images: the folder of the images of `composed`.
-        trimaps: a folder of trimaps for `composed`; without it trimaps are drawn.
-        backgrounds: a folder of photographs; procedural backgrounds without it. Not for `composed`.
-        only, without: text files with one file name a line (see name_list.py): the foregrounds, or images, that are
-            used, and those that are not; thus training never sees what validation does.
-        backgrounds_only, backgrounds_without: the same for the photographs.
-
-    All folders are read with those below them.
+        weight: how often the source is drawn from, relative to the other sources.
+        backgrounds: a folder of photographs, read with those below it; procedural backgrounds without it.
+        backgrounds_include, backgrounds_exclude: text files with one file name a line (see name_list.py): the
+            photographs that are used, and those that are not.
     """
 
-    kind: Literal["synthetic", "cutouts", "pairs", "composed"] = "synthetic"
     weight: Annotated[float, Gt(0)] = 1.0
-    kinds: Annotated[tuple[Annotated[str, AfterValidator(_foreground_name)], ...], MinLen(1)] | None = None
-    foregrounds: str | None = None
-    alphas: str | None = None
-    images: str | None = None
-    trimaps: str | None = None
-    backgrounds: str | None = None
-    only: str | None = None
-    without: str | None = None
-    backgrounds_only: str | None = None
-    backgrounds_without: str | None = None
+    backgrounds: FilePath | None = None
+    backgrounds_include: FilePath | None = None
+    backgrounds_exclude: FilePath | None = None
 
     def __post_init__(self) -> None:
-        needed, optional = KEYS[self.kind]
-        given = [key for key in ALL_KEYS if getattr(self, key) is not None]
-        if not set(needed) <= set(given) <= {*needed, *optional}:
-            raise ValueError(
-                f"for kind {self.kind}: {' and '.join(needed) or 'nothing'} needed, {', '.join(optional)} possible"
-            )
-        if self.backgrounds is None and (self.backgrounds_only or self.backgrounds_without):
-            raise ValueError("backgrounds_only and backgrounds_without beside a folder of backgrounds alone")
+        if self.backgrounds is None and (self.backgrounds_include or self.backgrounds_exclude):
+            raise ValueError("a folder of backgrounds beside backgrounds_include and backgrounds_exclude")
+
+    def over_backgrounds(
+        self, foreground: Foreground, size: int, seed: int, augment: AugmentConfig, cache: LRUCache
+    ) -> LayeredSource:
+        """The source of this foreground over the configured backgrounds."""
+        background: Background = procedural_background
+        if self.backgrounds is not None:
+            background = PhotoBackgrounds(self.backgrounds, self.backgrounds_include, self.backgrounds_exclude, cache)
+        return LayeredSource(foreground, background, size, seed, augment)
 
 
-ON_PHOTOS = ("backgrounds", "backgrounds_only", "backgrounds_without")
-# For each kind: the keys that it needs, and those that it may have.
-KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "synthetic": ((), ("kinds", *ON_PHOTOS)),
-    "cutouts": (("foregrounds",), ("only", "without", *ON_PHOTOS)),
-    "pairs": (("foregrounds", "alphas"), ("only", "without", *ON_PHOTOS)),
-    "composed": (("images", "alphas"), ("trimaps", "only", "without")),
-}
-ALL_KEYS = ("kinds", "foregrounds", "alphas", "images", "trimaps", "only", "without", *ON_PHOTOS)
+@config
+class SyntheticConfig(LayeredConfig):
+    """Procedural foregrounds.
+
+    Attributes:
+        kinds: names from `FOREGROUNDS`, each drawn equally often, and twice as often if named twice.
+    """
+
+    kind: Literal["synthetic"] = "synthetic"
+    kinds: Annotated[tuple[ForegroundName, ...], MinLen(1)] = tuple(FOREGROUNDS)
+
+    def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
+        foreground = ProceduralForegrounds(self.kinds, augment.geometry)
+        return self.over_backgrounds(foreground, size, seed, augment, cache)
+
+
+@config
+class CutoutsConfig(LayeredConfig):
+    """Cut-outs: a folder of RGBA images, read with those below it.
+
+    Attributes:
+        foregrounds: the folder.
+        include, exclude: lists of the files that are used, and of those that are not; thus training never sees what
+            validation does.
+    """
+
+    kind: Literal["cutouts"] = "cutouts"
+    foregrounds: FilePath
+    include: FilePath | None = None
+    exclude: FilePath | None = None
+
+    def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
+        folder = cutout_folder(self.foregrounds, self.include, self.exclude, cache)
+        return self.over_backgrounds(Cutouts(folder, augment.geometry), size, seed, augment, cache)
+
+
+@config
+class PairsConfig(LayeredConfig):
+    """Cut-outs whose colours and alpha are files of two folders, matched by name.
+
+    Attributes:
+        foregrounds, alphas: the folders.
+        include, exclude: as for `CutoutsConfig`.
+    """
+
+    kind: Literal["pairs"] = "pairs"
+    foregrounds: FilePath
+    alphas: FilePath
+    include: FilePath | None = None
+    exclude: FilePath | None = None
+
+    def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
+        folder = pair_folder(self.foregrounds, self.alphas, self.include, self.exclude, cache)
+        return self.over_backgrounds(Cutouts(folder, augment.geometry), size, seed, augment, cache)
+
+
+@config
+class ComposedConfig:
+    """Ready composites, or photographs, with their alpha.
+
+    Attributes:
+        weight: as for `LayeredConfig`.
+        images, alphas: the folders; files are matched by name.
+        trimaps: a folder of trimaps; without it trimaps are drawn.
+        include, exclude: as for `CutoutsConfig`, for the images.
+    """
+
+    kind: Literal["composed"] = "composed"
+    weight: Annotated[float, Gt(0)] = 1.0
+    images: FilePath
+    alphas: FilePath
+    trimaps: FilePath | None = None
+    include: FilePath | None = None
+    exclude: FilePath | None = None
+
+    def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
+        return ComposedSource(
+            self.images, self.alphas, self.trimaps, size, seed, augment, self.include, self.exclude, cache
+        )
+
+
+SourceConfig = Annotated[SyntheticConfig | CutoutsConfig | PairsConfig | ComposedConfig, Discriminator("kind")]
+
+
+def _not_empty(sources: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not MinLen, which pydantic counts as failed, too, where a source is faulty: the error would be of both.
+    if not sources:
+        raise ValueError("at least one source")
+    return sources
 
 
 @config
@@ -91,32 +159,16 @@ class DataConfig:
 
     Attributes:
         size: side of the square pairs in pixels.
-        sources: see `SourceConfig`.
-        trimap_radii: lowest and highest erosion radius of the trimaps, in pixels; with `augment`, its own take their
-            place.
-        augment: what is done to the pairs; nothing where it is left out. `augment: {}` is the usual recipe.
+        sources: where pairs come from: one of the classes above for each, told apart by its `kind`.
+        augment: what is done to the pairs; nothing where it is left out (`augment.PLAIN`). `augment: {}` is the usual
+            recipe.
         cache_mb: how many megabytes of decoded images every process that makes pairs may keep.
     """
 
     size: Annotated[int, Ge(32)] = 256
-    sources: Annotated[tuple[SourceConfig, ...], MinLen(1)] = field(default_factory=lambda: (SourceConfig(),))
-    trimap_radii: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]] = WIDTHS
-    augment: AugmentConfig | None = None
+    sources: Annotated[tuple[SourceConfig, ...], AfterValidator(_not_empty)] = (SyntheticConfig(),)
+    augment: AugmentConfig = PLAIN
     cache_mb: Annotated[int, Ge(0)] = 256
-
-
-class MixedSource:
-    """Draws every sample from one of several sources, chosen by their weights. A function of (seed, index)."""
-
-    def __init__(self, sources: list[Source], weights: list[float], seed: int) -> None:
-        self.sources, self.seed = sources, seed
-        self.shares = np.array(weights) / sum(weights)
-
-    def __getitem__(self, index: int) -> Sample:
-        # Other numbers than those of the source, which begins from (seed, index): else the choice of the source would
-        # foretell what it draws.
-        rng = np.random.default_rng([self.seed, index, len(self.sources)])
-        return self.sources[rng.choice(len(self.sources), p=self.shares)][index]
 
 
 def make_source(settings: DataConfig, seed: int) -> Source:
@@ -125,28 +177,6 @@ def make_source(settings: DataConfig, seed: int) -> Source:
     Raises:
         UserError: a folder that does not exist or holds no images, or a list of names that does not fit it.
     """
-    cache = ImageCache(settings.cache_mb * 2**20)
-    sources = [_make_one(one, settings, seed, cache) for one in settings.sources]
+    cache = LRUCache(settings.cache_mb * 2**20)
+    sources = [one.make(settings.size, seed, settings.augment, cache) for one in settings.sources]
     return sources[0] if len(sources) == 1 else MixedSource(sources, [one.weight for one in settings.sources], seed)
-
-
-def _make_one(one: SourceConfig, settings: DataConfig, seed: int, cache: ImageCache) -> Source:
-    size, widths, augment = settings.size, settings.trimap_radii, settings.augment
-    if one.kind == "composed":
-        assert one.images is not None and one.alphas is not None  # SourceConfig saw to it
-        return ComposedSource(
-            one.images, one.alphas, one.trimaps, size, seed, widths, augment, one.only, one.without, cache
-        )
-    background: Background = procedural_background
-    if one.backgrounds is not None:
-        background = PhotoBackgrounds(one.backgrounds, one.backgrounds_only, one.backgrounds_without, cache)
-    return LayeredSource(_foreground(one, settings, cache), background, size, seed, widths, augment)
-
-
-def _foreground(one: SourceConfig, settings: DataConfig, cache: ImageCache) -> Foreground:
-    geometry = settings.augment.geometry if settings.augment else None
-    if one.foregrounds is None:
-        return ProceduralForegrounds(one.kinds or tuple(FOREGROUNDS), geometry)
-    if one.alphas is None:
-        return Cutouts(cutout_folder(one.foregrounds, one.only, one.without, cache), geometry)
-    return Cutouts(pair_folder(one.foregrounds, one.alphas, one.only, one.without, cache), geometry)

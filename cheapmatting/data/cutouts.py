@@ -18,7 +18,8 @@ from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats, Rng
 from ..drawing.compositing import straight
-from ..images import decode, read_image, read_rgba
+from ..images import read_alpha, read_image, read_rgba, require_same_size
+from .chance import happens
 from .geometry import (
     GeometryConfig,
     edge_pixel,
@@ -31,8 +32,8 @@ from .geometry import (
     seen_part,
     view,
 )
-from .image_cache import ImageCache
 from .image_folder import ImageFolder, image_files
+from .lru_cache import LRUCache
 
 log = logging.getLogger(__name__)
 # Cut-outs and photographs are enlarged by at most 1.5; beyond that they have no detail left.
@@ -49,43 +50,36 @@ class Cutouts:
 
     Args:
         folder: the cut-outs.
-        geometry: how they are turned and cropped. None mirrors half of them and crops at a scale between whole and
-            1.5 times enlarged.
+        geometry: how they are turned and cropped.
 
     Raises:
         UserError: when called, if none of the files can be used.
     """
 
-    def __init__(self, folder: ImageFolder[Bytes], geometry: GeometryConfig | None = None) -> None:
+    def __init__(self, folder: ImageFolder[Bytes], geometry: GeometryConfig) -> None:
         self.folder, self.geometry = folder, geometry
 
     def __call__(self, size: int, rng: Rng) -> tuple[Floats, Floats]:
         """Colours float32 RGB [size, size, 3] and alpha float32 [size, size], in 0..1."""
-        rgba = self.folder.pick(rng)
-        if self.geometry is not None:
-            return straight(turned_cutout(rgba, size, rng, self.geometry))
-        layer = cropped_cutout(rgba, size, rng)
-        if rng.random() < 0.5:
-            layer = layer[:, ::-1]
-        return straight(np.ascontiguousarray(layer))
+        return straight(turned_cutout(self.folder.pick(rng), size, rng, self.geometry))
 
 
 def cutout_folder(
     folder: str | Path,
-    only: str | Path | None = None,
-    without: str | Path | None = None,
-    cache: ImageCache | None = None,
+    include: str | Path | None = None,
+    exclude: str | Path | None = None,
+    cache: LRUCache | None = None,
 ) -> ImageFolder[Bytes]:
     """A folder of RGBA images (see `ImageFolder`); those damaged, without alpha or opaque throughout are skipped."""
-    return ImageFolder(folder, read_cutout, only, without, cache)
+    return ImageFolder(folder, read_cutout, include, exclude, cache)
 
 
 def pair_folder(
     foregrounds: str | Path,
     alphas: str | Path,
-    only: str | Path | None = None,
-    without: str | Path | None = None,
-    cache: ImageCache | None = None,
+    include: str | Path | None = None,
+    exclude: str | Path | None = None,
+    cache: LRUCache | None = None,
 ) -> ImageFolder[Bytes]:
     """Cut-outs whose colours and alpha are files in two folders, as Adobe's data set and Distinctions-646 come.
 
@@ -101,7 +95,7 @@ def pair_folder(
             f"{foregrounds}: not one of its images has an alpha in {alphas}; the names must agree up to the suffix "
             f"(the first: {unmatched[0].name})"
         )
-    folder = ImageFolder(foregrounds, partial(read_pair, matches), only, without, cache)
+    folder = ImageFolder(foregrounds, partial(read_pair, matches), include, exclude, cache)
     folder.paths = [path for path in folder.paths if path in matches]
     if not folder.paths:
         raise UserError(f"{foregrounds}: not one of the named images has an alpha in {alphas}")
@@ -148,29 +142,13 @@ def read_pair(alphas: Mapping[Path, Path], path: Path) -> Bytes:
         UserError: either cannot be read, they differ in size, or alpha is the same throughout.
     """
     colours, alpha = read_image(path), read_alpha(alphas[path])
-    if colours.shape[:2] != alpha.shape:
-        height, width = alpha.shape
-        raise UserError(
-            f"{alphas[path]}: is {width} x {height}, but {path} is {colours.shape[1]} x {colours.shape[0]} pixels; "
-            "they must agree"
-        )
+    require_same_size(alphas[path], alpha, path, colours)
     return _rgba(colours, alpha, alphas[path])
-
-
-def read_alpha(path: str | Path) -> Bytes:
-    """An alpha matte file as uint8 [H, W]: a grey image, or the first channel of a colour one.
-
-    Raises:
-        UserError: as `read_image`.
-    """
-    # Not IMREAD_GRAYSCALE, whose weights could round; ANYCOLOR also drops an alpha channel.
-    pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    return np.ascontiguousarray(pixels[..., 2] if pixels.ndim == 3 else pixels)  # the file's first channel, red
 
 
 def _rgba(colours: Bytes, alpha: Bytes, path: str | Path) -> Bytes:
     if alpha.min() == alpha.max():
-        raise UserError(f"{path}: alpha is {alpha.min() / 255:.3g} everywhere; a cut-out with visible edges is needed")
+        raise UserError(f"{path}: expected a cut-out with edges, got alpha {alpha.min() / 255:.3g} everywhere")
     return np.dstack([colours, alpha])
 
 
@@ -183,7 +161,7 @@ def turned_cutout(rgba: Bytes, size: int, rng: Rng, settings: GeometryConfig) ->
     whole = WHOLE * max(alpha.shape) / size
     row, column = edge_pixel(alpha, rng)
     turn, zoom = random_turn(rng, settings)
-    scale = whole if rng.random() < settings.whole else settings.crop_scales[rng.integers(len(settings.crop_scales))]
+    scale = whole if happens(rng, settings.whole) else settings.crop_scales[rng.integers(len(settings.crop_scales))]
     scale = float(np.clip(scale / zoom, SMALLEST_RATIO, max(whole, 1.2 * SMALLEST_RATIO)))
     # Two pixels more than is seen, where interpolation would mix in the nothing beyond the frame.
     half_width, half_height = (half + 2 * max(1, scale) for half in reach(turn, scale, size))

@@ -1,6 +1,8 @@
-"""Trimaps as people draw them: of all widths, uneven, with more marked unknown than need be, and never wrong."""
+"""Trimaps as people draw them: narrow and wide, uneven, with more marked unknown than need be, and never wrong."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from atldas.common.config import config
 from ..arrays import Bytes, Floats, Rng
 from ..drawing.textures import smooth_field
 from ..trimap import FOREGROUND, UNKNOWN, make_trimap
-from .geometry import Chance, Range, check_range
+from .chance import Chance, Range, check_range, happens
 
 # Radii are given for pairs of this size, at which the field trains.
 USUAL_SIZE = 512
@@ -22,53 +24,63 @@ class TrimapConfig:
     """How trimaps are drawn.
 
     Attributes:
-        radii: lowest and highest radius of erosion in pixels for pairs 512 pixels wide; for others in proportion, but
-            1 at least. Drawn log-evenly, apart for either side: narrow trimaps are as frequent as wide ones.
+        radii: lowest and highest radius of erosion in pixels. Each side of an edge gets a radius of its own.
+        spacing: `log` draws radii log-evenly, so that narrow trimaps are as frequent as wide ones, for pairs 512 pixels
+            wide; for others they are in proportion, but 1 at least. `even` draws whole numbers evenly, for all sizes.
         alike: chance that both sides have the same radius, as in trimaps that a program made of a mask.
         wide: chance of up to three times the highest radius.
         uneven: chance that the radius varies along the edge, down to a tenth.
         strokes: chance of some brush strokes of unknown around unknown pixels.
         unknown_foreground: chance that no pixel at all is marked as foreground.
+        never_empty: whether a trimap in which nothing is known is replaced by the narrowest one.
     """
 
     radii: Range = (1.0, 29.0)
+    spacing: Literal["log", "even"] = "log"
     alike: Chance = 0.0
     wide: Chance = 0.1
     uneven: Chance = 0.3
     strokes: Chance = 0.2
     unknown_foreground: Chance = 0.05
+    never_empty: bool = True
 
     def __post_init__(self) -> None:
-        check_range(self.radii, 1, 500)
+        check_range(self.radii, 1 if self.spacing == "log" else 0, 500)
+
+
+# Radii of 1 to 15 pixels: the elliptical kernels of up to 29 pixels across that the field trains with.
+PLAIN_TRIMAPS = TrimapConfig(
+    radii=(1.0, 15.0), spacing="even", wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0, never_empty=False
+)
 
 
 def drawn_trimap(alpha: Floats, rng: Rng, settings: TrimapConfig) -> Bytes:
-    """A random trimap uint8 [H, W] of alpha float32 [H, W]; no known pixel is wrong (see `make_trimap`).
-
-    If it left nothing known, it is drawn as narrow as it can be.
-    """
+    """A random trimap uint8 [H, W] of alpha float32 [H, W]; no known pixel is wrong (see `make_trimap`)."""
     radii = [_radius(alpha, rng, settings) for _ in range(2)]
-    # Nothing is drawn where it is off, so that the pairs of configurations from before it stay the same.
-    if settings.alike > 0 and rng.random() < settings.alike:
+    if happens(rng, settings.alike):
         radii[1] = radii[0]
-    if rng.random() < settings.uneven:
+    if happens(rng, settings.uneven):
         field = smooth_field(max(alpha.shape), rng, int(rng.integers(3, 12)), 2)[: alpha.shape[0], : alpha.shape[1]]
         share = np.clip(1.5 * field - 0.25, 0.1, 1)
         trimap = make_trimap(alpha, radii[0] * share[..., 0], radii[1] * share[..., 1])
     else:
         trimap = make_trimap(alpha, *radii)
-    if rng.random() < settings.strokes:
+    if happens(rng, settings.strokes):
         trimap[_strokes(trimap == UNKNOWN, rng)] = UNKNOWN
-    if rng.random() < settings.unknown_foreground:
+    if happens(rng, settings.unknown_foreground):
         trimap[trimap == FOREGROUND] = UNKNOWN
-    return trimap if (trimap != UNKNOWN).any() else make_trimap(alpha, 1, 1)
+    if settings.never_empty and not (trimap != UNKNOWN).any():
+        return make_trimap(alpha, 1, 1)
+    return trimap
 
 
 def _radius(alpha: Floats, rng: Rng, settings: TrimapConfig) -> float:
     """One radius in pixels."""
     lowest, highest = settings.radii
-    if rng.random() < settings.wide:
+    if happens(rng, settings.wide):
         lowest, highest = highest, 3 * highest
+    if settings.spacing == "even":
+        return float(rng.integers(round(lowest), round(highest) + 1))
     drawn = float(np.exp(rng.uniform(np.log(lowest), np.log(highest))))
     return max(1.0, drawn * max(alpha.shape) / USUAL_SIZE)
 

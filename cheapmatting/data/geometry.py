@@ -1,4 +1,4 @@
-"""How a picture is seen: turned, sheared, zoomed, mirrored, and which part of it.
+"""Views of a picture: which part of it is seen, turned, sheared, zoomed and mirrored.
 
 A *view* is the matrix [2, 3] that takes a pixel (x, y) of the square output to its place (x, y) in the picture. All of
 a sample's geometry is one such matrix, so that every picture is interpolated once.
@@ -16,10 +16,9 @@ from annotated_types import Ge, Gt, Le, MinLen
 from atldas.common.config import config
 
 from ..arrays import Bytes, Floats, Rng
+from .chance import Chance, Range, check_range, happens
 
 Matrix = npt.NDArray[np.float64]
-Chance = Annotated[float, Ge(0), Le(1)]
-Range = tuple[float, float]
 # Drawn at random, so that a network does not learn one interpolation's traces.
 INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 INTERPOLATION_SHARES = (0.45, 0.45, 0.1)
@@ -53,22 +52,17 @@ class GeometryConfig:
     def __post_init__(self) -> None:
         check_range(self.zoom, 0.1, 10)
 
-
-def check_range(found: Range, lowest: float, highest: float) -> None:
-    """For configuration classes: low <= high, both within limits.
-
-    Raises:
-        ValueError: otherwise, worded for the configuration's errors.
-    """
-    if not lowest <= found[0] <= found[1] <= highest:
-        raise ValueError(f"a range [low, high] within {lowest:g} and {highest:g}, not [{found[0]:g}, {found[1]:g}]")
+    @property
+    def turns(self) -> bool:
+        """Whether drawn foregrounds are ever turned, mirrored or enlarged."""
+        return max(self.mirror, self.upside_down, self.affine, self.close_up) > 0
 
 
 def random_turn(rng: Rng, settings: GeometryConfig) -> tuple[Matrix, float]:
     """Flips, rotation and shear as a matrix [2, 2] for offsets (x, y) that keeps areas, and the zoom."""
-    flips = np.where(rng.random(2) < (settings.mirror, settings.upside_down), -1.0, 1.0)
+    flips = [-1.0 if happens(rng, chance) else 1.0 for chance in (settings.mirror, settings.upside_down)]
     turn, zoom = np.diag(flips), 1.0
-    if rng.random() < settings.affine:
+    if happens(rng, settings.affine):
         angle = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation))
         shear_x, shear_y = np.tan(np.deg2rad(rng.uniform(-settings.shear, settings.shear, 2)))
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

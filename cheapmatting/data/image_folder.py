@@ -13,7 +13,7 @@ import numpy as np
 from atldas.common.errors import UserError
 
 from ..images import READABLE
-from .image_cache import ImageCache
+from .lru_cache import LRUCache
 from .name_list import selected
 
 T = TypeVar("T")
@@ -30,8 +30,8 @@ def image_files(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"{folder}: {found}; a folder of images is needed")
+        found = "got a file" if folder.exists() else "which does not exist"
+        raise UserError(f"{folder}: expected a folder of images, {found}")
     found_paths: list[Path] = []
     seen: set[str] = set()
     for here, below, names in os.walk(folder, followlinks=True):
@@ -54,7 +54,7 @@ class ImageFolder(Generic[T]):
     Args:
         folder: where they are.
         read: what to make of a file; it raises UserError for one that cannot be used.
-        only, without: lists of names to be restricted to, and to leave out (see name_list.py).
+        include, exclude: lists of names to be restricted to, and to leave out (see name_list.py).
         cache: keeps what was read, arrays or tuples of them; None reads anew each time.
 
     Attributes:
@@ -69,12 +69,12 @@ class ImageFolder(Generic[T]):
         self,
         folder: str | Path,
         read: Callable[[Path], T],
-        only: str | Path | None = None,
-        without: str | Path | None = None,
-        cache: ImageCache | None = None,
+        include: str | Path | None = None,
+        exclude: str | Path | None = None,
+        cache: LRUCache | None = None,
     ) -> None:
         self.folder, self.read, self.cache = Path(folder), read, cache
-        self.paths = selected(image_files(folder), self.folder, only, without)
+        self.paths = selected(image_files(folder), self.folder, include, exclude)
         self.skipped: set[Path] = set()
 
     def __len__(self) -> int:

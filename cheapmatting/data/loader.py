@@ -55,7 +55,7 @@ def batches(source: Source, size: int, start: int = 0, workers: int = 0, stride:
 
 
 class _Numbered(Dataset[Sample | UserError]):
-    """A fault comes as a value: raised in a worker, PyTorch would put the worker's whole traceback into its text."""
+    """Returns a `UserError` instead of raising it: PyTorch would add the worker's traceback to its text."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -88,7 +88,7 @@ class _Consecutive:
 
 
 def _quiet_worker(worker: int) -> None:
-    """One thread a worker; being stopped is for the main process, which ends its workers itself."""
+    """One thread for each worker. Signals are ignored: the main process stops its workers itself."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a signal to the whole group reaches workers too
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)

@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def selected(
-    paths: Sequence[Path], folder: Path, only: str | Path | None = None, without: str | Path | None = None
+    paths: Sequence[Path], folder: Path, include: str | Path | None = None, exclude: str | Path | None = None
 ) -> list[Path]:
-    """Those of `paths` (inside `folder`) that the list `only` names and the list `without` does not.
+    """Those of `paths` (inside `folder`) that the list `include` names and the list `exclude` does not.
 
     Raises:
         UserError: a list that cannot be read, names nothing, or of whose names not one is there: a misspelt list would
@@ -28,14 +28,14 @@ def selected(
             several folders.
     """
     chosen = list(paths)
-    if only is not None:
-        named = _named(chosen, folder, only)
+    if include is not None:
+        named = _named(chosen, folder, include)
         chosen = [path for path in chosen if path in named]
-    if without is not None:
-        named = _named(paths, folder, without)
+    if exclude is not None:
+        named = _named(paths, folder, exclude)
         chosen = [path for path in chosen if path not in named]
     if paths and not chosen:
-        lists = " and ".join(str(name) for name in (only, without) if name is not None)
+        lists = " and ".join(str(name) for name in (include, exclude) if name is not None)
         raise UserError(f"{folder}: {lists} leave none of the {len(paths)} images")
     return chosen
 
@@ -50,12 +50,12 @@ def read_names(path: str | Path) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path}: cannot be read ({reason}); a list of file names is needed") from error
+        raise UserError(f"{path}: cannot be read ({reason}); expected a list of file names") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not a text file; a list with one file name a line is needed") from error
+        raise UserError(f"{path}: expected a text file with one file name a line, got something else") from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not names:
-        raise UserError(f"{path}: names no files; a list with one file name a line is needed")
+        raise UserError(f"{path}: expected one file name a line, got no names")
     return names
 
 

@@ -9,15 +9,15 @@ import numpy as np
 from ..arrays import Floats, Rng
 from ..images import read_image
 from .cutouts import SMALLEST_RATIO, resized_square
-from .image_cache import ImageCache
 from .image_folder import ImageFolder
+from .lru_cache import LRUCache
 
 
 class PhotoBackgrounds:
     """Random square crops of the photographs in a folder and below it; callable like the procedural backgrounds.
 
     Args:
-        folder, only, without, cache: see `ImageFolder`.
+        folder, include, exclude, cache: see `ImageFolder`.
 
     Raises:
         UserError: a folder without images; when called, one without any usable image.
@@ -26,11 +26,11 @@ class PhotoBackgrounds:
     def __init__(
         self,
         folder: str | Path,
-        only: str | Path | None = None,
-        without: str | Path | None = None,
-        cache: ImageCache | None = None,
+        include: str | Path | None = None,
+        exclude: str | Path | None = None,
+        cache: LRUCache | None = None,
     ) -> None:
-        self.photos = ImageFolder(folder, read_image, only, without, cache)
+        self.photos = ImageFolder(folder, read_image, include, exclude, cache)
 
     def __call__(self, size: int, rng: Rng) -> Floats:
         """Half to all of a photograph's shorter side, perhaps mirrored: float32 RGB [size, size, 3] in 0..1."""

@@ -1,7 +1,7 @@
 """A look at the pairs that a configuration makes, before hours are spent on training with them.
 
-    python -m cheapmatting.data.preview training.yaml pairs.png
-    python -m cheapmatting.data.preview training.yaml pairs.png --set data.augment.real_world=true --count 20
+    cheapmatting preview-data training.yaml pairs.png
+    cheapmatting preview-data training.yaml pairs.png --set data.augment.real_world=true --count 20
 
 The file may be that of a training run (its `data` are shown), of a search (`task_options.data`), or hold the keys of
 `data` alone.
@@ -13,17 +13,23 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from atldas.common.config import from_dict, read_settings
-from atldas.common.errors import UserError, exit_status
+from atldas.common.errors import UserError
 
+from ..arrays import Bytes, Floats
+from ..images import write_image
+from ..picture_grid import Row, on_green, picture_grid
 from .config import DataConfig, make_source
-from .contact_sheet import contact_sheet
+from .sample import Sample
 
+COLUMNS = ("image", "alpha", "trimap", "foreground", "on green")
 PLACES = (("data",), ("task_options", "data"))
 
 
-def preview(settings: DataConfig, seed: int, count: int, path: str | Path, tile: int = 128) -> None:
-    """Write a contact sheet of the first `count` pairs of a source.
+def preview(settings: DataConfig, seed: int, count: int, path: str | Path, tile: int = 192) -> None:
+    """Write a picture of the first `count` pairs of a source, a row for each.
 
     Args:
         tile: side of a tile in pixels.
@@ -32,7 +38,18 @@ def preview(settings: DataConfig, seed: int, count: int, path: str | Path, tile:
         UserError: the source cannot be made, or the file cannot be written.
     """
     source = make_source(settings, seed)
-    contact_sheet([source[index] for index in range(count)], path, [str(index) for index in range(count)], tile)
+    rows = [Row(f"pair {index}", pictures(source[index])) for index in range(count)]
+    write_image(path, picture_grid(COLUMNS, rows, tile))
+
+
+def pictures(sample: Sample) -> list[Bytes]:
+    """What is shown of a sample, in the order of `COLUMNS`: uint8 grey [H, W] or RGB [H, W, 3]."""
+    image, alpha, foreground = (_levels(plane) for plane in (sample.image, sample.alpha, sample.foreground))
+    return [image, alpha, sample.trimap, foreground, on_green(np.dstack([foreground, alpha]))]
+
+
+def _levels(picture: Floats) -> Bytes:
+    return np.rint(picture * 255).astype(np.uint8)
 
 
 def read_data_config(path: str | Path, assignments: Sequence[str] = ()) -> DataConfig:
@@ -73,16 +90,3 @@ def run(options: argparse.Namespace) -> int:
     preview(settings, options.seed, options.count, options.out, options.tile)
     print(f"{options.out}: {options.count} pairs of {settings.size} x {settings.size}")
     return 0
-
-
-def main() -> int:
-    """The command in the module's docstring."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cheapmatting.data.preview", description="A look at training pairs."
-    )
-    add_arguments(parser)
-    return exit_status(lambda: run(parser.parse_args()))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -91,6 +91,12 @@ class Batch(NamedTuple):
     foreground: Tensor  # [N, 3, H, W]
     background: Tensor  # [N, 3, H, W]
     unknown: Tensor  # [N, 1, H, W] 1 where the trimap is unknown, else 0
+    loss_weights: Tensor  # [N, 1, H, W] how much each unknown pixel counts in a loss; 1 unless a training changes it
+
+    @property
+    def counted(self) -> Tensor:
+        """[N, 1, H, W] the loss weights of the unknown pixels, 0 for the known ones."""
+        return self.unknown * self.loss_weights
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`, the inputs in channels-last memory order, for fast convolutions."""
@@ -109,13 +115,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
         raise ValueError(f"a batch needs samples of one size, got {sorted(sizes)}")
     trimaps = np.stack([encode_trimap(sample.trimap) for sample in samples])  # [N, 3, H, W]
     images = _channels_first([sample.image for sample in samples])
-    unknown = np.stack([sample.trimap == UNKNOWN for sample in samples])[:, None]
+    unknown = torch.from_numpy(np.stack([sample.trimap == UNKNOWN for sample in samples])[:, None].astype(np.float32))
     return Batch(
         inputs=torch.cat([images, torch.from_numpy(trimaps)], dim=1),
         alpha=torch.from_numpy(np.stack([sample.alpha for sample in samples])[:, None]),
         foreground=_channels_first([sample.foreground for sample in samples]),
         background=_channels_first([sample.background for sample in samples]),
-        unknown=torch.from_numpy(unknown.astype(np.float32)),
+        unknown=unknown,
+        loss_weights=torch.ones_like(unknown),
     )
 
 

@@ -32,7 +32,7 @@ from atldas.common.progress import progress
 
 from ..arrays import Bytes
 from ..data.name_list import read_names
-from ..images import write_image
+from ..images import require_same_size, write_image
 
 TEST_BACKGROUNDS, TRAINING_BACKGROUNDS = 20, 100  # for each foreground
 MANIFEST = "manifest.tsv"
@@ -197,12 +197,8 @@ def _write_group(group: Sequence[Pair], folder: Path) -> list[Written]:
     first = group[0]
     foreground, alpha = _read_rgb(first.foreground), read_first_channel(first.alpha)
     height, width = alpha.shape
-    if foreground.size != (width, height):
-        raise UserError(
-            f"{first.alpha}: is {width} x {height}, but {first.foreground} is {foreground.width} x "
-            f"{foreground.height} pixels; they must agree"
-        )
     colours = np.asarray(foreground, np.uint8)
+    require_same_size(first.alpha, alpha, first.foreground, colours)
     written = [_write(alpha, folder, f"alpha/{Path(first.name).stem}.png", first.name, "")]
     for pair in group:
         merged = compose(colours, alpha, covering(_read_rgb(pair.background), width, height))

@@ -28,14 +28,13 @@ from atldas.common.runfolder import open_run
 from atldas.common.yaml_text import to_yaml
 
 from ..arrays import Bytes
-from ..data.cutouts import read_alpha
-from ..images import read_image, write_image
+from ..images import read_alpha, read_image, require_same_size, write_image
 from ..inference.matte import Matter, read_pair
 from ..model.lookup import DEFAULT_WEIGHTS, find_weights
+from ..picture_grid import Row, error_picture, picture_grid
 from ..trimap import UNKNOWN, read_trimap
 from .metrics import METRICS, as_levels
 from .pairing import Entry, pair_files
-from .picture_strip import Row, error_picture, picture_strip
 
 TABLE, MEANS, WORST = "per_image.csv", "means.yaml", "worst.png"
 WORST_COUNT, WORST_BY = 10, "SAD"
@@ -105,12 +104,9 @@ def measure(entry: Entry, alpha: Bytes) -> Measured:
     """
     truth, trimap = read_alpha(entry.truth), read_trimap(entry.trimap)
     source = entry.prediction or entry.image
+    assert source is not None  # pair_files saw to it
     for path, plane in ((entry.truth, truth), (entry.trimap, trimap)):
-        if plane.shape != alpha.shape:
-            raise UserError(
-                f"{path}: is {plane.shape[1]} x {plane.shape[0]}, but {source} is {alpha.shape[1]} x {alpha.shape[0]} "
-                "pixels; they must agree"
-            )
+        require_same_size(path, plane, source, alpha)
     figures = {name: metric(alpha, truth, trimap) for name, metric in METRICS.items()}
     height, width = alpha.shape
     return Measured(entry.name, figures, int(np.count_nonzero(trimap == UNKNOWN)), width, height)
@@ -197,7 +193,7 @@ def write_worst(entries: Sequence[Entry], lines: Sequence[Measured], predict: Pr
         figures = ", ".join(f"{name} {line.figures[name]:.4g}" for name in METRICS)
         rows.append(Row(f"{rank}. {line.name}: {figures}; {line.width} x {line.height}", pictures))
     headings = ["trimap", "truth", "prediction", "error (red high, blue low)"]
-    write_image(path, picture_strip(["image", *headings] if with_images else headings, rows))
+    write_image(path, picture_grid(["image", *headings] if with_images else headings, rows))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

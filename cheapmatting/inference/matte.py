@@ -17,7 +17,7 @@ from atldas.common.device import choose
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
-from ..images import read_image, require_writable_suffix, write_image
+from ..images import read_image, require_same_size, require_writable_suffix, write_image
 from ..model.lookup import DEFAULT_WEIGHTS
 from ..model.network import CheapMatting
 from ..model.weights import load
@@ -101,11 +101,7 @@ def read_pair(image: Path, trimap: Path) -> tuple[Bytes, Bytes]:
         UserError: a file that cannot be read, or sizes that differ.
     """
     pixels, known = read_image(image), read_trimap(trimap)
-    if pixels.shape[:2] != known.shape:
-        raise UserError(
-            f"{trimap}: is {known.shape[1]} x {known.shape[0]} pixels, but {image} is "
-            f"{pixels.shape[1]} x {pixels.shape[0]}; the trimap must have the image's size"
-        )
+    require_same_size(trimap, known, image, pixels)
     return pixels, known
 
 

@@ -30,19 +30,19 @@ Loss = Callable[..., Tensor]
 
 def l1_unknown(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the unknown pixels."""
-    return ((alpha - batch.alpha).abs() * batch.unknown).sum() / _count(batch.unknown)
+    return ((alpha - batch.alpha).abs() * batch.counted).sum() / _count(batch.counted)
 
 
 def l1_known(alpha: Tensor, batch: Batch) -> Tensor:
     """Mean absolute error over the known pixels (ViTMatte's second term, Yao et al., Information Fusion 2024)."""
-    known = (batch.unknown == 0).to(alpha.dtype)  # `evened` may have weighted the unknown ones
+    known = 1 - batch.unknown
     return ((alpha - batch.alpha).abs() * known).sum() / _count(known)
 
 
 def charbonnier(alpha: Tensor, batch: Batch, epsilon: float = 1e-3) -> Tensor:
     """Mean of sqrt(error^2 + epsilon^2) over the unknown pixels: an L1 that is smooth at zero."""
     error = ((alpha - batch.alpha) ** 2 + epsilon**2).sqrt()
-    return (error * batch.unknown).sum() / _count(batch.unknown)
+    return (error * batch.counted).sum() / _count(batch.counted)
 
 
 def composition(alpha: Tensor, batch: Batch) -> Tensor:
@@ -53,7 +53,7 @@ def composition(alpha: Tensor, batch: Batch) -> Tensor:
     loss is then 0 and has no gradient.
     """
     difference = (alpha - batch.alpha) * (batch.foreground - batch.background)  # [N, 3, H, W]
-    return (difference.abs().mean(dim=1, keepdim=True) * batch.unknown).sum() / _count(batch.unknown)
+    return (difference.abs().mean(dim=1, keepdim=True) * batch.counted).sum() / _count(batch.counted)
 
 
 def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
@@ -61,7 +61,7 @@ def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
 
     Level s has a 4^s-th of the pixels, and its sum is divided by a 4^s-th of the unknown ones.
     """
-    difference = (alpha - batch.alpha) * batch.unknown  # the pyramid is linear: that of the difference is enough
+    difference = (alpha - batch.alpha) * batch.counted  # the pyramid is linear: that of the difference is enough
     total = alpha.new_zeros(())
     for level in range(levels):
         if min(difference.shape[2:]) < 2:
@@ -69,15 +69,15 @@ def laplacian(alpha: Tensor, batch: Batch, levels: int = 5) -> Tensor:
         smaller = _blur(difference)[:, :, ::2, ::2]
         total = total + 8**level * (difference - _enlarged(smaller, *difference.shape[2:])).abs().sum()
         difference = smaller
-    return total / _count(batch.unknown)
+    return total / _count(batch.counted)
 
 
 def gradient(alpha: Tensor, batch: Batch) -> Tensor:
     """L1 between the image gradients of alpha and truth over the unknown pixels; known pixels count as correct."""
-    difference = (alpha - batch.alpha) * batch.unknown
+    difference = (alpha - batch.alpha) * batch.counted
     dx = difference[:, :, :, 1:] - difference[:, :, :, :-1]
     dy = difference[:, :, 1:] - difference[:, :, :-1]
-    return (dx.abs().sum() + dy.abs().sum()) / _count(batch.unknown)
+    return (dx.abs().sum() + dy.abs().sum()) / _count(batch.counted)
 
 
 LOSSES: dict[str, Loss] = {
@@ -120,7 +120,7 @@ def evened(batch: Batch, evenness: float) -> Batch:
         return batch
     counts = batch.unknown.sum(dim=(1, 2, 3), keepdim=True)  # [N, 1, 1, 1]
     pair_weights = (processes.mean(counts.mean()) / counts.clamp(min=1)) ** evenness
-    return batch._replace(unknown=batch.unknown * pair_weights)
+    return batch._replace(loss_weights=batch.loss_weights * pair_weights)
 
 
 def _weight_and_parameters(entry: Any) -> tuple[Any, dict[str, Any]]:

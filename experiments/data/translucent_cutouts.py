@@ -1,7 +1,7 @@
 """List the cut-outs that are translucent over large areas, which the later recipes draw more often.
 
     python experiments/data/translucent_cutouts.py --foregrounds DIR \
-        --without experiments/data/validation/foregrounds.txt --out experiments/data/translucent.txt
+        --exclude experiments/data/validation/foregrounds.txt --out experiments/data/translucent.txt
 
 Broadly translucent is where alpha is neither 0 nor 1 for four pixels around: a wing, gauze, a flame, but no edge and no
 hair. Cut-outs are listed with 0.04 to 0.8 such pixels for each visible one; beyond that are mists and clouds.
@@ -42,10 +42,10 @@ def translucency(alpha: Floats) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--foregrounds", type=Path, required=True)
-    parser.add_argument("--without", type=Path, help="a list of those that are held out")
+    parser.add_argument("--exclude", type=Path, help="a list of those that are held out")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    paths = selected(image_files(options.foregrounds), options.foregrounds, without=options.without)
+    paths = selected(image_files(options.foregrounds), options.foregrounds, exclude=options.exclude)
     lowest, highest = PER_VISIBLE
     chosen = [path.name for path in paths if lowest < translucency(read_rgba(path)[1]) < highest]
     write_text(options.out, HEADER + "".join(f"{name}\n" for name in chosen))

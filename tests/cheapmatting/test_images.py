@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from atldas.common.errors import UserError
-from cheapmatting.images import read_image, read_rgba, write_image
+from cheapmatting.images import read_alpha, read_image, read_rgba, require_same_size, write_image
 
 
 @pytest.fixture
@@ -36,6 +36,33 @@ def test_rgba_round_trip(tmp_path, rgb, suffix):
     np.testing.assert_array_equal(colours[alpha > 0], rgb[alpha > 0])
 
 
+def test_alpha_is_the_alpha_channel_or_the_grey_levels(tmp_path, rgb):
+    alpha = np.arange(13 * 17, dtype=np.uint8).reshape(13, 17)
+    path, opaque = tmp_path / "alpha.png", np.full_like(alpha, 255)
+    for pixels in (np.dstack([rgb, alpha]), alpha, np.dstack([alpha] * 3), np.dstack([alpha] * 3 + [opaque])):
+        write_image(path, pixels)
+        np.testing.assert_array_equal(read_alpha(path), alpha)
+    for colour in (rgb, np.dstack([rgb, opaque])):
+        write_image(path, colour)
+        with pytest.raises(UserError, match=r"alpha\.png: expected an alpha matte .*, got a colour image$"):
+            read_alpha(path)
+
+
+def test_deep_alphas_are_scaled(tmp_path):
+    path = tmp_path / "deep.png"
+    deep = np.array([[0, 128, 129, 257 * 100, 65535]], np.uint16)
+    for pixels in (deep, np.dstack([deep * 0, deep * 0, deep * 0, deep])):
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        assert read_alpha(path).tolist() == [[0, 0, 1, 100, 255]]
+
+
+def test_sizes_that_differ_are_named_with_both_files():
+    pixels, other = np.zeros((3, 4), np.uint8), np.zeros((3, 5, 3), np.uint8)
+    require_same_size("a.png", pixels, "b.png", other[:, :4])
+    with pytest.raises(UserError, match=r"^a\.png: expected 5 x 3 pixels, as b\.png has, got 4 x 3$"):
+        require_same_size("a.png", pixels, "b.png", other)
+
+
 def test_grey_is_read_as_rgb(tmp_path):
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
     write_image(tmp_path / "grey.png", grey)
@@ -56,7 +83,7 @@ def test_16_bits_are_scaled(tmp_path):
     [
         (lambda p: None, "cannot be read .No such file"),
         (lambda p: p.mkdir(), "cannot be read"),
-        (lambda p: p.write_bytes(b""), "is an empty file"),
+        (lambda p: p.write_bytes(b""), "expected an image, got an empty file"),
         (lambda p: p.write_bytes(b"\0" * 100), "is damaged or not an image; readable are"),
         (lambda p: p.write_text("hello"), "is damaged or not an image"),
     ],
@@ -89,10 +116,10 @@ def test_float_images_are_refused(tmp_path):
 
 def test_a_cutout_needs_alpha(tmp_path, rgb):
     write_image(tmp_path / "opaque.png", rgb)
-    with pytest.raises(UserError, match=r"opaque\.png: has no alpha channel \(found 3 channels, 4 are needed\)"):
+    with pytest.raises(UserError, match=r"opaque\.png: expected a cut-out with an alpha channel .*, got 3 channels"):
         read_rgba(tmp_path / "opaque.png")
     write_image(tmp_path / "grey.png", rgb[..., 0])
-    with pytest.raises(UserError, match="found 1 channel, 4"):
+    with pytest.raises(UserError, match=r"got 1 channel$"):
         read_rgba(tmp_path / "grey.png")
 
 

@@ -183,9 +183,9 @@ def test_beginning_twice_and_resuming_nothing(
     [
         ({"report__photo": "nobody.jpg"}, "nobody.jpg: expected a file or a bundled example, got neither"),
         ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
-        ({"report__trimap": "chelsea_trimap.png"}, "the trimap must have the image's size"),
+        ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
-        ({"report__data__sources": [{"backgrounds": "/nowhere"}]}, "/nowhere"),
+        ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),
         ({"train__losses": {"l2": 1}}, "quickstart: train.losses: expected"),
         ({"search__space": "mating"}, "mating"),
         (

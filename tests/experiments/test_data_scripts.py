@@ -37,7 +37,7 @@ def test_list_of_translucent_cutouts(tmp_path: Path, monkeypatch, capsys):
         rgba = np.dstack([np.full((41, 41, 3), 90, np.uint8), np.rint(alpha * 255).astype(np.uint8)])
         write_image(tmp_path / f"{name}.png", rgba)
     (tmp_path / "held.txt").write_text("held\n")
-    run(translucent_cutouts, monkeypatch, f"--foregrounds {tmp_path} --without {tmp_path}/held.txt", tmp_path / "list")
+    run(translucent_cutouts, monkeypatch, f"--foregrounds {tmp_path} --exclude {tmp_path}/held.txt", tmp_path / "list")
     assert read_names(tmp_path / "list") == ["wing.png"]
     assert "1 of 3 cut-outs" in capsys.readouterr().out
 

@@ -1,12 +1,16 @@
 """Small pairs for tests of what is done to pairs."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from cheapmatting.data.augment import PLAIN, AugmentConfig
+from cheapmatting.data.config import CutoutsConfig, DataConfig, SourceConfig, SyntheticConfig, make_source
 from cheapmatting.data.cutouts import read_cutout
 from cheapmatting.data.sample import Sample
+from cheapmatting.data.sources import Source
 from cheapmatting.images import write_image
 from cheapmatting.trimap import make_trimap
 
@@ -38,6 +42,34 @@ def equal(first: Sample, second: Sample) -> bool:
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ARRAYS)
 
 
+def one_source(source: SourceConfig, size: int, seed: int = 0, augment: AugmentConfig = PLAIN) -> Source:
+    """What one source configuration makes."""
+    return make_source(DataConfig(size=size, sources=(source,), augment=augment), seed)
+
+
+def synthetic(size: int, seed: int = 0, augment: AugmentConfig = PLAIN, **keys: Any) -> Source:
+    """Procedural foregrounds."""
+    return one_source(SyntheticConfig(**keys), size, seed, augment)
+
+
+def cutouts(foregrounds: Path, backgrounds: Path | None, size: int, seed: int = 0, **keys: Any) -> Source:
+    """Cut-outs over photographs, or over procedural backgrounds."""
+    folder = None if backgrounds is None else str(backgrounds)
+    return one_source(CutoutsConfig(foregrounds=str(foregrounds), backgrounds=folder), size, seed, **keys)
+
+
+def write_folders(root: Path) -> tuple[Path, Path]:
+    """Three cut-outs in root/foregrounds and three photographs of noise in root/backgrounds."""
+    foregrounds, backgrounds = root / "foregrounds", root / "backgrounds"
+    foregrounds.mkdir()
+    backgrounds.mkdir()
+    for i in range(3):
+        write_cutout(foregrounds / f"cut{i}.png", i)
+        noise = np.random.default_rng(i).integers(0, 256, (90 + i, 70, 3)).astype(np.uint8)
+        write_image(backgrounds / f"photo{i}.jpg", noise)
+    return foregrounds, backgrounds
+
+
 def write_cutout(path: Path, seed: int, height: int = 60, width: int = 80) -> None:
     """An opaque coloured ellipse with a one-pixel soft edge; black where transparent."""
     ys, xs = np.mgrid[:height, :width]
@@ -58,5 +90,29 @@ def write_pair(root: Path, name: str, seed: int, mode: str = "grey", suffix: str
     alpha = rgba[..., 3]
     colours = np.where(alpha[..., None] > 0, rgba[..., :3], 255).astype(np.uint8)
     write_image(root / "colours" / f"{name}{suffix}", colours)
-    channels = np.dstack([alpha, alpha // 2, alpha // 3]) if mode == "colour" else alpha
-    write_image(root / "alphas" / f"{name}.png", channels)
+    modes = {"grey": alpha, "rgb": np.dstack([alpha] * 3), "rgba": np.dstack([colours, alpha])}
+    write_image(root / "alphas" / f"{name}.png", modes[mode])
+
+
+def mix_of(root: Path) -> dict[str, Any]:
+    """A configuration of every kind of source, with all augmentation."""
+    cutouts, photos = root / "cutouts", root / "photos"
+    cutouts.mkdir()
+    photos.mkdir()
+    for i in range(3):
+        write_cutout(cutouts / f"cut{i}.png", i)
+        noise = np.random.default_rng(i).integers(0, 256, (90, 70, 3)).astype(np.uint8)
+        write_image(photos / f"photo{i}.jpg", noise)
+    write_pair(root, "a", 7)
+    (cutouts / "broken.png").write_bytes(b"broken")
+    pairs = {"foregrounds": str(root / "colours"), "alphas": str(root / "alphas")}
+    return {
+        "size": 48,
+        "augment": {"real_world": True},
+        "sources": [
+            {"kind": "cutouts", "foregrounds": str(cutouts), "backgrounds": str(photos), "weight": 2.0},
+            {"kind": "pairs", **pairs, "backgrounds": str(photos)},
+            {"kind": "composed", "images": str(root / "colours"), "alphas": str(root / "alphas")},
+            {"kind": "synthetic"},
+        ],
+    }

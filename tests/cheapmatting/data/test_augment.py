@@ -9,8 +9,9 @@ from pairs import SIZE, a_photograph, a_sample, soft_disc
 
 from atldas.common.config import from_dict
 from atldas.common.errors import UserError
-from cheapmatting.data.augment import COLOURS, AugmentConfig, combined
+from cheapmatting.data.augment import COLOURS, PLAIN, AugmentConfig, augmented, combined
 from cheapmatting.data.camera import CAMERA, CameraConfig
+from cheapmatting.data.drawn_trimap import drawn_trimap
 from cheapmatting.data.sample import composite
 
 # Two foregrounds in one.
@@ -98,6 +99,30 @@ def test_defocus_blurs_the_background_alone():
     np.testing.assert_allclose(after.background.mean(), sample.background.mean(), atol=0.02)
 
 
+# Together.
+
+
+def test_no_augmentation_leaves_all_but_the_trimap_and_some_backgrounds():
+    sample, changed = a_sample(), 0
+    for seed in range(100):
+        after = augmented(sample, np.random.default_rng(seed), PLAIN)
+        assert after.foreground is sample.foreground and after.alpha is sample.alpha and after.degraded is None
+        changed += after.background is not sample.background
+    assert 10 <= changed <= 30
+
+
+def test_steps_go_in_their_order_and_those_not_named_are_left_out():
+    sample, chances = a_sample(), {"jitter": 0.0, "defocus": 0.0, "camouflage": 1.0, "exposure": 1.0}
+    rng, same = np.random.default_rng(1), np.random.default_rng(1)
+    settings = AugmentConfig(**chances, order=("exposure", "trimap"))
+    found = augmented(sample, rng, settings)
+    same.random()
+    expected = COLOURS["exposure"](sample, same, settings)
+    np.testing.assert_array_equal(found.background, expected.background)
+    np.testing.assert_array_equal(found.trimap, drawn_trimap(sample.alpha, same, settings.trimap))
+    assert augmented(sample, np.random.default_rng(1), replace(settings, order=("exposure",))).trimap is sample.trimap
+
+
 # Configuration.
 
 
@@ -113,6 +138,8 @@ def test_settings_are_read_and_faults_named():
         ({"camera": {"qualities": [0, 90]}}, "x: camera.qualities"),
         ({"trimap": {"radii": [0, 5]}}, r"a range \[low, high\] within 1 and 500"),
         ({"geometry": {"crop_scales": []}}, "x: geometry.crop_scales"),
+        ({"order": ["trimap", "jiter"]}, r"x: order\[1\]: .*one of trimap, jitter, defocus, camouflage, exposure"),
+        ({"order": ["jitter", "jitter"]}, "each step of `order` once"),
     ):
         with pytest.raises(UserError, match=message):
             from_dict(AugmentConfig, mapping, "x")

@@ -1,11 +1,17 @@
 """Trimaps as people draw them."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import soft_disc
 
-from cheapmatting.data.drawn_trimap import TrimapConfig, drawn_trimap
+from atldas.common.config import from_dict
+from atldas.common.errors import UserError
+from cheapmatting.data.drawn_trimap import PLAIN_TRIMAPS, TrimapConfig, drawn_trimap
+from cheapmatting.trimap import make_trimap
 
 
 @settings(max_examples=40, deadline=None)
@@ -26,7 +32,7 @@ def straight_edge(height: int, width: int) -> np.ndarray:
     return alpha
 
 
-def widths_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
+def radii_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
     """Outer radii of trimaps for a straight edge, at 512 pixels."""
     alpha = straight_edge(4, 512)
     trimaps = [drawn_trimap(alpha, np.random.default_rng(seed), settings) for seed in range(count)]
@@ -35,18 +41,18 @@ def widths_of(settings: TrimapConfig, count: int = 300) -> np.ndarray:
 
 def test_radii_are_log_even_with_a_wide_tail():
     plain = {"uneven": 0.0, "strokes": 0.0, "unknown_foreground": 0.0}
-    narrow = widths_of(TrimapConfig(wide=0.0, **plain))
+    narrow = radii_of(TrimapConfig(wide=0.0, **plain))
     assert narrow.min() == 1 and 24 <= narrow.max() <= 29
     assert 0.4 < (narrow < np.sqrt(29)).mean() < 0.6  # half below the geometric mean
-    tail = widths_of(TrimapConfig(wide=1.0, **plain))
+    tail = radii_of(TrimapConfig(wide=1.0, **plain))
     assert tail.min() >= 29 and 75 < tail.max() <= 87
 
 
 def test_radii_go_with_the_size_and_are_1_at_least():
     alpha = straight_edge(4, 128)
     plain = TrimapConfig(wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0)
-    widths = [64 - int((drawn_trimap(alpha, np.random.default_rng(i), plain)[0] == 0).sum()) for i in range(200)]
-    assert min(widths) == 1 and max(widths) == 7  # 29 / 4
+    radii = [64 - int((drawn_trimap(alpha, np.random.default_rng(i), plain)[0] == 0).sum()) for i in range(200)]
+    assert min(radii) == 1 and max(radii) == 7  # 29 / 4
 
 
 def test_alike_sides_have_one_radius():
@@ -80,3 +86,27 @@ def test_strokes_and_unknown_foregrounds_only_add_unknown():
         )
         assert np.all(stroked[plain == 128] == 128) and (stroked == 128).sum() > (plain == 128).sum()
         assert not (whole == 255).any() and np.array_equal(whole == 0, plain == 0)
+
+
+def test_even_radii_are_whole_inclusive_and_drawn_apart():
+    alpha = np.zeros((1, 100), np.float32)
+    alpha[:, 50:] = 1
+    settings = replace(PLAIN_TRIMAPS, radii=(2.0, 4.0))
+    trimaps = [drawn_trimap(alpha, np.random.default_rng(i), settings) for i in range(60)]
+    pairs = {(50 - int((t == 0).sum()), 50 - int((t == 255).sum())) for t in trimaps}
+    assert pairs == {(a, b) for a in (2, 3, 4) for b in (2, 3, 4)}
+
+
+def test_a_trimap_in_which_nothing_is_known_is_drawn_narrowly_if_wanted():
+    alpha = soft_disc(32, 8, 2)
+    wide = replace(PLAIN_TRIMAPS, radii=(40.0, 40.0))
+    assert (drawn_trimap(alpha, np.random.default_rng(0), wide) == 128).all()
+    narrow = drawn_trimap(alpha, np.random.default_rng(0), replace(wide, never_empty=True))
+    np.testing.assert_array_equal(narrow, make_trimap(alpha, 1, 1))
+
+
+@pytest.mark.parametrize("radii", [[20, 1], [0, 5], [1, 1e9]])
+def test_radii_are_a_range(radii):
+    with pytest.raises(UserError, match=r"a range \[low, high\] within 1 and 500, not"):
+        from_dict(TrimapConfig, {"radii": radii}, "x")
+    assert from_dict(TrimapConfig, {"radii": [0, 5], "spacing": "even"}, "x").radii == (0, 5)

@@ -48,6 +48,7 @@ def test_collate_stacks_image_and_one_hot_trimap():
         np.testing.assert_array_equal(batch.unknown[i, 0].numpy(), sample.trimap == 128)
     torch.testing.assert_close(batch.inputs[:, 3:].sum(dim=1), torch.ones(3, 8, 12))
     torch.testing.assert_close(batch.inputs[:, 4:5], batch.unknown)
+    assert (batch.loss_weights == 1).all() and torch.equal(batch.counted, batch.unknown)
     composite = batch.alpha * batch.foreground + (1 - batch.alpha) * batch.background
     torch.testing.assert_close(batch.inputs[:, :3], composite)
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from atldas.common.errors import UserError
+from cheapmatting.data.augment import PLAIN
 from cheapmatting.data.image_folder import image_files
-from cheapmatting.data.sources import WIDTHS
 from cheapmatting.evaluation.compose1k import (
     COLUMNS,
     MANIFEST,
@@ -184,7 +184,7 @@ def test_the_set_is_ready_for_use(adobe, tmp_path):
 
     build_test_set(pairs_for_testing(adobe, tmp_path / "voc"), tmp_path / "out")
     folders = [tmp_path / "out" / name for name in ("merged", "alpha", "trimaps")]
-    source = ComposedSource(*folders, 32, 0, WIDTHS)
+    source = ComposedSource(*folders, 32, 0, PLAIN)
     assert len(source.images) == 40 and source[0].image.shape == (32, 32, 3)
 
 
@@ -214,7 +214,7 @@ def test_damaged_images_are_named(adobe, tmp_path):
         with pytest.raises(UserError, match=f"{pairs[1].background.name}: {message}"):
             build_test_set(pairs, tmp_path / "out")
     save(pairs[0].alpha, np.zeros((9, 9)))
-    with pytest.raises(UserError, match=r"zebra\.png: is 9 x 9, but .* is 6 x 4 pixels; they must agree"):
+    with pytest.raises(UserError, match=r"zebra\.png: expected 6 x 4 pixels, as .* has, got 9 x 9"):
         build_test_set(pairs, tmp_path / "out")
 
 

@@ -18,9 +18,9 @@ from cheapmatting.arrays import Bytes
 from cheapmatting.evaluation import evaluate as module
 from cheapmatting.evaluation.evaluate import MEANS, TABLE, WORST, add_arguments, columns, read_table, run
 from cheapmatting.evaluation.metrics import METRICS, Metric
-from cheapmatting.evaluation.picture_strip import GAP, LABEL, Row, error_picture, picture_strip
 from cheapmatting.images import read_image, write_image
 from cheapmatting.model import weights
+from cheapmatting.picture_grid import GAP, LABEL, picture_grid
 
 
 def call(*arguments: object) -> int:
@@ -105,10 +105,10 @@ def test_a_further_metric_appears_everywhere(folders, capsys, monkeypatch):
 
     def strip(headings, rows):
         labels.extend(row.label for row in rows)
-        return picture_strip(headings, rows)
+        return picture_grid(headings, rows)
 
     monkeypatch.setitem(METRICS, "Furthest", Metric(furthest, times=0.1, unit="tens of levels"))
-    monkeypatch.setattr(module, "picture_strip", strip)
+    monkeypatch.setattr(module, "picture_grid", strip)
     assert folders.measure() == 0
     rows = rows_of(folders.out)
     assert list(rows["a"]) == ["name", "SAD", "MSE", "Grad", "Conn", "Furthest", "unknown", "width", "height"]
@@ -125,6 +125,17 @@ def test_images_in_which_nothing_is_unknown_are_told(folders, capsys):
     assert float(rows_of(folders.out)["b"]["SAD"]) == 0
     assert "nothing is unknown in 1 of them, which count as 0: b" in capsys.readouterr().out
     assert read_yaml(folders.out / MEANS)["images_without_unknown_pixels"] == 1
+
+
+def test_alphas_of_rgba_files_are_their_alpha_channel(folders):
+    alpha, unknown = plane([51, 204, 9], [0, 0, 255]), np.full((2, 3), 128, np.uint8)
+    cutout = np.dstack([np.full((2, 3, 3), (90, 5, 250), np.uint8), alpha])
+    folders.add("a", cutout, alpha, unknown)
+    folders.measure()
+    assert rows_of(folders.out)["a"]["SAD"] == "0.0"
+    folders.add("a", cutout[..., :3].copy(), alpha, unknown)
+    with pytest.raises(UserError, match=r"predictions/a\.png: expected an alpha matte .* got a colour image"):
+        folders.measure("--out", folders.root / "again")
 
 
 def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog):
@@ -166,7 +177,10 @@ def test_nothing_in_common_is_refused(folders):
 
 def test_empty_and_missing_folders(folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    for name, reason in (("empty", "holds no images"), ("missing", "does not exist")):
+    for name, reason in (
+        ("empty", "holds no images"),
+        ("missing", "expected a folder of images, which"),
+    ):
         for key in ("predictions", "truths", "trimaps"):
             changed = Folders(tmp_path)
             setattr(changed, key, tmp_path / name)
@@ -178,7 +192,7 @@ def test_empty_and_missing_folders(folders, tmp_path):
 @pytest.mark.parametrize("kind", ["truths", "trimaps"])
 def test_other_sizes_are_refused(folders, kind):
     write_image(getattr(folders, kind) / "b.png", plane([128, 0, 0]))
-    with pytest.raises(UserError, match=rf"{kind}/b\.png: is 3 x 1, but .*predictions/b\.png is 2 x 2 pixels"):
+    with pytest.raises(UserError, match=rf"{kind}/b\.png: expected 2 x 2 pixels, as .*predictions/b\.png has"):
         folders.measure()
     # Once that is mended, the first image need not be measured again.
     write_image(getattr(folders, kind) / "b.png", plane([128, 0], [0, 0]))
@@ -298,7 +312,7 @@ def test_both_forms_give_the_same(photos, monkeypatch):
 
 def test_an_image_of_another_size_than_its_trimap(photos):
     write_image(photos.trimaps / "p1.png", photograph(40, 33)[1])
-    with pytest.raises(UserError, match=r"p1\.png: is 33 x 40 pixels, but .*p1\.png is 32 x 40"):
+    with pytest.raises(UserError, match=r"p1\.png: expected 32 x 40 pixels, as .*p1\.png has, got 33 x 40"):
         call(*network_arguments(photos, "--out", photos.out))
 
 
@@ -335,20 +349,3 @@ def test_the_worst_come_first(tmp_path):
     assert worst.shape == (LABEL + 10 * (LABEL + 256), 4 * (256 + GAP) - GAP, 3)
     for rank in range(10):  # the prediction's column
         assert worst[LABEL + rank * (LABEL + 256) + LABEL + 128, 2 * (256 + GAP) + 128, 0] == 20 * (11 - rank)
-
-
-def test_a_strip_fits_pictures_and_leaves_room_for_missing_ones():
-    tall, small = np.full((100, 50, 3), 7, np.uint8), np.full((5, 10), 9, np.uint8)
-    strip = picture_strip(["a", "b"], [Row("one", [tall, small]), Row("two", [None, small])], tile=50)
-    assert strip.shape == (LABEL + (LABEL + 50) + (LABEL + 25), 2 * 50 + GAP, 3)
-    first = strip[2 * LABEL : 2 * LABEL + 50]
-    assert (first[:, :25] == 7).all() and (first[:, 25:50] == 235).all()
-    assert (first[:25, 54:] == 9).all() and (first[25:, 54:] == 235).all()
-    second = strip[3 * LABEL + 50 :]
-    assert (second[:, :50] == 235).all() and (second[:, 54:] == 9).all()
-
-
-def test_errors_are_red_and_blue():
-    alpha, truth = plane([255, 0, 128, 255]), plane([0, 255, 128, 0])
-    picture = error_picture(alpha, truth, plane([128, 128, 128, 255]))
-    assert picture[0].tolist() == [[255, 85, 0], [0, 85, 255], [0, 0, 0], [45, 45, 45]]

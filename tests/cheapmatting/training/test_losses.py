@@ -24,7 +24,14 @@ def batch_of(alpha: torch.Tensor, unknown: torch.Tensor, foreground: float = 1.0
     colour = torch.ones(1, 3, *alpha.shape[2:])
     image = alpha * foreground * colour + (1 - alpha) * background * colour
     one_hot = torch.cat([torch.zeros_like(unknown), unknown, 1 - unknown], dim=1)
-    return Batch(torch.cat([image, one_hot], dim=1), alpha, foreground * colour, background * colour, unknown)
+    return Batch(
+        torch.cat([image, one_hot], dim=1),
+        alpha,
+        foreground * colour,
+        background * colour,
+        unknown,
+        torch.ones_like(unknown),
+    )
 
 
 TRUTH = torch.tensor([[0.0, 0.5], [1.0, 0.25]])[None, None]
@@ -127,7 +134,14 @@ def test_gradients_are_finite(name: str, kind: str) -> None:
     size = (2, 3) if kind == "tiny" else (40, 33)
     truth = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0))
     unknown = torch.zeros_like(truth) if kind == "nothing unknown" else torch.ones_like(truth)
-    batch = Batch(torch.zeros(2, 6, *size), truth, torch.zeros(2, 3, *size), torch.ones(2, 3, *size), unknown)
+    batch = Batch(
+        torch.zeros(2, 6, *size),
+        truth,
+        torch.zeros(2, 3, *size),
+        torch.ones(2, 3, *size),
+        unknown,
+        torch.ones_like(unknown),
+    )
     alpha = (truth * 50 - 20 if kind == "far out" else truth.clone()).requires_grad_()
     loss = LOSSES[name](alpha, batch)
     loss.backward()
@@ -212,11 +226,12 @@ def test_evenness_by_hand(evenness: float, expected: float) -> None:
 def test_evenness_leaves_pairs_with_as_many_unknown_pixels_and_those_with_none() -> None:
     _, batch = narrow_and_wide()
     alike = batch._replace(unknown=batch.unknown[1:].repeat(2, 1, 1, 1))
-    assert torch.equal(evened(alike, 1.0).unknown, alike.unknown)
+    assert torch.equal(evened(alike, 1.0).counted, alike.counted)
     nothing = batch._replace(unknown=torch.zeros_like(batch.unknown))
-    assert not evened(nothing, 0.5).unknown.any()
+    assert not evened(nothing, 0.5).counted.any()
     # At 1 each pair's weights sum to the mean number of unknown pixels.
-    assert evened(batch, 1.0).unknown.sum(dim=(1, 2, 3)).tolist() == pytest.approx([2.5, 2.5])
+    assert evened(batch, 1.0).counted.sum(dim=(1, 2, 3)).tolist() == pytest.approx([2.5, 2.5])
+    assert torch.equal(evened(batch, 1.0).unknown, batch.unknown)  # the mask stays 0 or 1
 
 
 @config

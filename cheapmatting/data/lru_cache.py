@@ -1,4 +1,4 @@
-"""Decoded images kept in memory, up to so many bytes."""
+"""An LRU cache of decoded images with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 
-class ImageCache:
-    """What was decoded last; the longest unused goes first once all of it is larger than `limit` bytes.
+class LRUCache:
+    """Keeps arrays up to `limit` bytes in all; the least recently used goes first.
 
-    Every process has its own: a copy sent to another process starts empty. What is kept is made read-only, because
-    everybody gets the same array.
+    Every process has its own cache: a copy sent to another process starts empty. Kept arrays are read-only, because
+    all callers get the same array.
     """
 
     def __init__(self, limit: int) -> None:
@@ -21,7 +21,7 @@ class ImageCache:
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What is kept under `key`, else what `make` returns: an array, or a tuple of arrays."""
+        """The array or tuple of arrays under `key`; `make` makes it if it is not kept."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]

@@ -1,4 +1,4 @@
-"""Pictures of any size side by side in labelled rows and columns, for people to compare."""
+"""Pictures of any size in labelled rows and columns, for people to compare."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..arrays import Bytes
+from .arrays import Bytes
 
 GAP = 4  # pixels of white between the tiles
 LABEL = 18  # pixels: the height of a heading and of a row's label
 EMPTY = 235  # the grey of a tile whose picture is shorter or missing
 LETTER = 7  # pixels that a letter is wide, at most
+GREEN = (40, 160, 60)  # RGB, unlike what cut-outs are made of
 
 
 class Row(NamedTuple):
@@ -23,7 +24,7 @@ class Row(NamedTuple):
     pictures: Sequence[Bytes | None]
 
 
-def picture_strip(headings: Sequence[str], rows: Sequence[Row], tile: int = 256) -> Bytes:
+def picture_grid(headings: Sequence[str], rows: Sequence[Row], tile: int = 256) -> Bytes:
     """All rows under the headings of their columns: uint8 RGB [H, W, 3].
 
     Every picture is fitted into a square of `tile` pixels, its sides in proportion. Labels are shortened to their room;
@@ -55,6 +56,12 @@ def fitted(picture: Bytes | None, tile: int) -> Bytes:
     interpolation = cv2.INTER_AREA if ratio < 1 else cv2.INTER_NEAREST
     resized = np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.uint8)
     return resized if resized.ndim == 3 else np.repeat(resized[..., None], 3, axis=2)
+
+
+def on_green(rgba: Bytes) -> Bytes:
+    """A straight RGBA cut-out, uint8 [H, W, 4], on plain green: uint8 RGB [H, W, 3]."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return np.rint(alpha * rgba[..., :3] + (1 - alpha) * np.array(GREEN)).astype(np.uint8)
 
 
 def error_picture(alpha: Bytes, truth: Bytes, trimap: Bytes) -> Bytes:

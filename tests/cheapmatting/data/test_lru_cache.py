@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
-from cheapmatting.data.image_cache import ImageCache
+from cheapmatting.data.lru_cache import LRUCache
 
 
 def test_the_cache_keeps_the_last_used_up_to_its_limit() -> None:
-    cache, made = ImageCache(100), []
+    cache, made = LRUCache(100), []
 
     def get(key: str, size: int = 40) -> np.ndarray:
         def make() -> np.ndarray:
