@@ -7,7 +7,7 @@ import pytest
 from atldas.common.config import read_config
 from atldas.search import Experiment
 from cheapmatting.data.name_list import read_names
-from cheapmatting.model.network import variant
+from cheapmatting.model.variants import variant
 from cheapmatting.pipeline import Pipeline
 from cheapmatting.training.recipe import TrainConfig
 
