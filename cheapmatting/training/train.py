@@ -18,12 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from atldas.common import processes
 from atldas.common.config import to_dict
-from atldas.common.curves import draw_curves
+from atldas.common.curves import CURVES, draw_curves
 from atldas.common.device import bfloat16_pays
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
-from atldas.common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
+from atldas.common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
 from atldas.common.schedule import warm_up_cosine
 from atldas.genotype import Genotype
 
@@ -36,7 +36,9 @@ from .losses import weighted_losses
 from .recipe import OPTIMIZERS, StageConfig, TrainConfig
 from .validation import network_sad
 
-DIVERGED = "diverged_batch{}.pt"
+MODEL, BEST, DIVERGED = "model.safetensors", "best.safetensors", "diverged_batch{}.pt"
+WRITES = (CHECKPOINT, LOG, CURVES, MODEL, BEST)
+CHANGEABLE = ("steps", "workers", "checkpoint_every")  # when a run is resumed
 # Batches from which the averaged weights get BatchNorm's statistics: before a validation, and at the end. Few are
 # noisy: one 16 or another are 1% of SAD apart (80 held-out pairs); 48 come within 0.2% of 200.
 CALIBRATING, CALIBRATING_LAST = 16, 64
@@ -166,7 +168,7 @@ class Training:
         value = network_sad(self.averaged, held_out, self.device)
         if self.best is None or value < self.best:
             self.best = value
-            self.result().save(folder / "best.safetensors", step=str(self.step), SAD=repr(value))
+            self.result().save(folder / BEST, step=str(self.step), SAD=repr(value))
         return value
 
     def result(self) -> CheapMatting:
@@ -283,7 +285,7 @@ def train(
         return None
     trained = training.result().eval()
     if processes.rank() == 0:
-        trained.save(folder / "model.safetensors", steps=str(settings.all_steps))
+        trained.save(folder / MODEL, steps=str(settings.all_steps))
         panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
         draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
     return trained
@@ -302,7 +304,7 @@ def _open(folder: Path, network: CheapMatting, settings: TrainConfig, resume: bo
         )
         # torchrun starts the same command again after a process has died.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, {**to_dict(of_all), "variant": variant}, resume)
+        state = open_run(folder, {**to_dict(of_all), "variant": variant}, resume, WRITES, CHANGEABLE)
     processes.wait_for_all()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
