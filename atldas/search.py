@@ -36,7 +36,7 @@ from .space import Space
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
-from .task import Task, with_options
+from .task import make_task, measured, with_options
 from .training import Sgd, require_finite
 from .variables import edge_variable
 
@@ -65,12 +65,11 @@ class Search:
         self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
     ) -> None:
         self.device = device
-        make_task = with_options(load_object(experiment.task, source, "task"), source, "task")
-        self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
-        options = from_dict(make_task.Options, experiment.task_options, source, at="task_options")
+        # Before the space: the task's module may add operations of its own.
+        self.task, options = make_task(experiment.task, experiment.task_options, experiment.seed, device, source)
         self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
-        self.task: Task = make_task(options, experiment.seed, device)
+        self.space = Space.load(experiment.space)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distribution = Distribution(self.space)
         self.generator = torch.Generator().manual_seed(experiment.seed)
@@ -117,6 +116,15 @@ class Search:
         if getattr(self.strategy, "optimizer", "adam") == "sgd":
             return torch.optim.SGD(learned, settings.lr, weight_decay=settings.weight_decay)
         return torch.optim.Adam(learned, settings.lr, settings.betas, weight_decay=settings.weight_decay)
+
+    def check_metric(self) -> None:
+        """Measure an untrained child once: a task whose metric is no number must not be found out after the search.
+
+        Raises:
+            UserError: the task's `measure` does not return a number.
+        """
+        with torch.random.fork_rng(devices=[]):  # a measurement that draws random numbers changes no search
+            measured(self.task, self.supernet.fixed(self.supernet.child).eval())
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
         """Search until the last step, from `state` if there is one. False if a person interrupted it."""
@@ -313,6 +321,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, folder, device, source)
+    running.check_metric()
     settings = to_dict(dataclasses.replace(running.experiment, training=None))
     state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
     if not running.run(folder, state):

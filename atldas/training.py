@@ -109,7 +109,7 @@ def require_finite(step: int, saved_step: int | None, **values: float) -> None:
     """Before an optimizer's step, so that no weight and no checkpoint is ever spoilt.
 
     Raises:
-        NotFiniteError: one of the values is not finite; `saved_step` is the step of the last checkpoint, if there is one.
+        NotFiniteError: one of the values is not finite. `saved_step` is the last checkpoint's step, if there is one.
     """
     kept = "there is no checkpoint yet" if saved_step is None else f"the checkpoint is of step {saved_step}"
     for what, value in values.items():

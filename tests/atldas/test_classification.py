@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -148,16 +149,44 @@ def test_faults_of_a_folder_are_named(tmp_path: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])
-def test_a_damaged_image_is_named(tmp_path: Path, content: bytes) -> None:
-    damaged = image_folder(tmp_path / "stripes") / "level" / "3.png"
-    damaged.write_bytes(content)
-    with pytest.raises(UserError, match=r"level/3\.png: is not an image that can be read"):
-        list(islice(task(tmp_path / "stripes").training_batches(0), 3)) + list(
-            islice(task(tmp_path / "stripes").held_out_batches(0), 3)
-        )
+def test_an_image_that_cannot_be_read_is_skipped_with_one_warning(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    stripes = image_folder(tmp_path / "stripes")
+    before = task(stripes)
+    (stripes / "level" / "3.png").write_bytes(content)
+    made = task(stripes)
+    for first, second in (
+        (before.training_batches, made.training_batches),
+        (before.held_out_batches, made.held_out_batches),
+    ):
+        whole, rest = (list(islice(batches(0), 6)) for batches in (first, second))  # two epochs of three batches
+        assert all(batch.images.shape == (4, 3, 8, 8) for batch in rest)
+        differing = sum(not torch.equal(a.images, b.images) for a, b in zip(whole, rest, strict=True))
+        assert differing in (0, 2)  # the damaged image is in one half, once in an epoch
+    assert made.measure(Knows()) == 1.0
+    assert caplog.messages == [f"skipped, because it cannot be read as an image: {stripes / 'level' / '3.png'}"]
 
 
-@pytest.mark.parametrize("options", [{"inputs": 3}, {"batch": 1}, {"held_out_share": 1.0}, {"depth": 2}, {}])
+def test_too_few_images_that_can_be_read(tmp_path: Path) -> None:
+    stripes = image_folder(tmp_path / "stripes")
+    for path in stripes.rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"expected 4 or more images that can be read in each .* got 0"):
+        next(task(stripes).training_batches(0))
+
+
+def test_hidden_folders_and_files_are_no_classes(tmp_path: Path) -> None:
+    stripes = image_folder(tmp_path / "stripes")
+    shutil.copytree(stripes / "level", stripes / ".thumbnails")
+    (stripes / "level" / "._0.png").write_bytes(b"of another system")
+    made = task(stripes)
+    assert made.classes == ["level", "upright"] and made.network_section()["classes"] == 2
+    assert len(made._paths) == 24
+
+
+@pytest.mark.parametrize("options", [{"inputs": 3}, {"batch": 1}, {"held_out_share": 1.0}, {"depth": 0},
+                                     {"depth": 10**6}, {"channels": 10**9}, {"image_size": 10**5}, {}])  # fmt: skip
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"e\.yaml: task_options\."):
         from_dict(ImageFolderOptions, {"folder": "x", **options} if options else {}, "e.yaml", at="task_options")
