@@ -55,6 +55,10 @@ class Cell(nn.Module):
         candidates: (node, edge) pairs whose operations the cell holds; by default just the genotype's own.
         sized: makes a module of channel counts that may be chosen.
         selection: a supernet's gates and mixtures; a fixed cell has none.
+
+    Attributes:
+        drop_path: in training mode, the probability that an image loses an operation's output (Larsson et al., ICLR
+            2017); what is left is scaled up, and identities are never lost. 0 at first, `atldas train` raises it.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Cell(nn.Module):
                 f"the {place.kind} cell has {genotype.inputs} inputs, the network gives it {len(place.in_channels)}"
             )
         self.place = place
+        self.drop_path = 0.0
         self.out_channels = place.channels * len(genotype.concat)
         self.adapters = nn.ModuleList(
             _adapter(c, place.channels, s, sized) if place.adapted else nn.Identity()
@@ -116,7 +121,10 @@ class Cell(nn.Module):
         return total * gates[name] if name in gates else total
 
     def _edge_output(self, node: int, edge: Edge, state: Tensor) -> Tensor:
-        output: Tensor = self.operation(node, edge)(state)
+        operation = self.operation(node, edge)
+        output: Tensor = operation(state)
+        if self.training and self.drop_path and not isinstance(operation, nn.Identity):
+            output = dropped(output, self.drop_path)
         name, gates = edge_variable(self.place.kind, node, edge.input), self._selection.gates
         return output * gates[name] if name in gates else output
 
@@ -127,6 +135,12 @@ class Cell(nn.Module):
         outputs = [w * operation(state) for w, operation in zip(weights, operations.values(), strict=True)]
         total: Tensor = sum(outputs[1:], start=outputs[0])
         return total
+
+
+def dropped(x: Tensor, p: float) -> Tensor:
+    """Zeros in place of each image of [N, C, H, W] with probability `p`; the others divided by 1 - p."""
+    kept = torch.rand((len(x), 1, 1, 1), device=x.device) >= p
+    return x * kept / (1.0 - p)
 
 
 def _adapter(in_channels: Channels, channels: Channels, stride: int, sized: Sized) -> nn.Module:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -101,9 +101,12 @@ class ImageFolderOptions:
         depth: how many cells; with `nasbench201`, how many in each of the three stages.
         inputs, reduce_kind: of the skeleton `darts`.
         batch: images per batch.
-        held_out_share: the share of the images that moves the logits.
+        held_out_share: the share of the images that moves the logits; 0 where nothing is searched.
         measured_share: the share by which the final choice is made; all other images train weights.
         measured: how many of the latter the metric is taken over (all, if there are fewer).
+        test_folder: as `folder`, with images for the last figure of `atldas train`; no search looks at them.
+        cutout: in training, a square of that many pixels is blanked out (DeVries and Taylor, 2017); DARTS has 16.
+        label_smoothing: of the loss (Szegedy et al., CVPR 2016).
     """
 
     folder: FilePath
@@ -114,9 +117,12 @@ class ImageFolderOptions:
     inputs: Annotated[int, Ge(1), Le(2)] = 2
     reduce_kind: str = "reduce"
     batch: Annotated[int, Ge(2)] = 64
-    held_out_share: Annotated[float, Gt(0), Lt(1)] = 0.4
-    measured_share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    held_out_share: Annotated[float, Ge(0), Lt(1)] = 0.4
+    measured_share: Annotated[float, Ge(0), Lt(1)] = 0.1
     measured: Annotated[int, Ge(1)] = 2000
+    test_folder: str | None = None
+    cutout: Annotated[int, Ge(0)] = 0
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
 
 
 class ImageFolderTask:
@@ -136,15 +142,28 @@ class ImageFolderTask:
         self._images: dict[int, npt.NDArray[np.uint8]] = {}  # decoded once; a folder of small images fits in memory
         order = np.random.default_rng([seed, 0]).permutation(len(self._paths))
         held_out, measured = (
-            max(1, round(share * len(order))) for share in (options.held_out_share, options.measured_share)
+            max(1, round(share * len(order))) if share else 0
+            for share in (options.held_out_share, options.measured_share)
         )
-        if min(held_out, len(order) - held_out - measured) < options.batch:
+        if 0 < held_out < options.batch or len(order) - held_out - measured < options.batch:
             raise UserError(
                 f"{options.folder}: {len(order)} images do not fill one batch of {options.batch} in each of the "
                 "training and held-out parts; lower task_options.batch or add images"
             )
         # Three disjoint parts: for weights, for logits, for the final choice.
         self._held_out, self._measured, self._training = np.split(order, [held_out, held_out + measured])
+        if options.test_folder:
+            self._add_test_images(Path(options.test_folder))
+
+    def _add_test_images(self, folder: Path) -> None:
+        files = _files_by_class(folder)
+        if list(files) != self.classes:
+            raise UserError(f"{folder}: expected the classes {', '.join(self.classes)}, got {', '.join(files)}")
+        before = len(self._paths)
+        self._paths += [path for paths in files.values() for path in paths]
+        labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
+        self._labels = np.concatenate([self._labels, labels])
+        self._test = np.arange(before, len(self._paths))
 
     def build(self, builder: Builder) -> nn.Module:
         options, classes = self.options, len(self.classes)
@@ -174,11 +193,19 @@ class ImageFolderTask:
         return self._batches(self._held_out, start, stream=2)
 
     def loss(self, network: nn.Module, batch: Labelled) -> Tensor:
-        return F.cross_entropy(network(batch.images), batch.labels)
+        return F.cross_entropy(network(batch.images), batch.labels, label_smoothing=self.options.label_smoothing)
+
+    def measure(self, network: nn.Module) -> float:
+        return self._accuracy(network, self._measured[: self.options.measured])
+
+    def test(self, network: nn.Module) -> float:
+        """The metric on the test folder, or, without one, as `measure`."""
+        return self._accuracy(network, self._test) if self.options.test_folder else self.measure(network)
 
     @torch.no_grad()
-    def measure(self, network: nn.Module) -> float:
-        chosen = self._measured[: self.options.measured]
+    def _accuracy(self, network: nn.Module, chosen: npt.NDArray[np.int64]) -> float:
+        if not len(chosen):
+            raise UserError("task_options.measured_share: is 0, so there is nothing to measure by; raise it")
         right = 0
         for first in range(0, len(chosen), self.options.batch):
             batch = self._load(chosen[first : first + self.options.batch], None)
@@ -187,6 +214,8 @@ class ImageFolderTask:
 
     def _batches(self, indices: npt.NDArray[np.int64], start: int, stream: int) -> Iterator[Labelled]:
         per_epoch = len(indices) // self.options.batch
+        if not per_epoch:
+            raise UserError("task_options.held_out_share: is 0, so there is nothing to learn from; raise it")
         number = start
         while True:
             epoch, position = divmod(number, per_epoch)
@@ -196,12 +225,15 @@ class ImageFolderTask:
             number += 1
 
     def _load(self, indices: npt.NDArray[np.int64], rng: np.random.Generator | None) -> Labelled:
-        """The images, cropped and flipped at random if there is an `rng`."""
+        """The images, cropped, flipped and cut out at random if there is an `rng`."""
         stack = np.stack([self._image(int(index)) for index in indices])  # [N, H, W, 3]
         if rng is not None:
             stack = _augmented(stack, rng)
         images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2)  # channels_last in memory
-        return Labelled(images.float() / 127.5 - 1.0, torch.from_numpy(self._labels[indices]).to(self.device))
+        images = images.float() / 127.5 - 1.0
+        if rng is not None and self.options.cutout:
+            images = images * _holes(rng, len(images), self.options.image_size, self.options.cutout).to(self.device)
+        return Labelled(images, torch.from_numpy(self._labels[indices]).to(self.device))
 
     def _image(self, index: int) -> npt.NDArray[np.uint8]:
         if index not in self._images:
@@ -227,6 +259,13 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if len(files) < 2:
         raise UserError(f"{folder}: expected 2 or more folders with images, one per class, got {len(files)}")
     return files
+
+
+def _holes(rng: np.random.Generator, count: int, size: int, side: int) -> Tensor:
+    """0 in a square around a random pixel of each image, where it lies within the image; else 1. [N, 1, H, W]"""
+    first = torch.from_numpy(rng.integers(0, size, (2, count, 1))) - side // 2  # [row or column, N, 1]
+    inside = (torch.arange(size) >= first) & (torch.arange(size) < first + side)  # [2, N, size]
+    return 1.0 - (inside[0, :, :, None] & inside[1, :, None, :])[:, None].float()
 
 
 def _augmented(stack: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:

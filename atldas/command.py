@@ -1,4 +1,4 @@
-"""The command `atldas`: `search` runs a search, `show` prints and draws a genotype."""
+"""The command `atldas`: `search` runs a search, `train` trains what it found, `show` prints and draws it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     search = verbs.add_parser("search", help="run a search that a YAML file describes")
     search.add_argument("experiment", help="the experiment's YAML file")
-    search.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
-    search.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    search.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    train = verbs.add_parser("train", help="train the network of a genotype from scratch; also under torchrun")
+    train.add_argument("genotype", help="a genotype's file, or a shipped one's name")
+    train.add_argument("experiment", help="a YAML file: a search's with a section `training`, or one of its own")
+    train.add_argument("--out", type=Path, help="the run's folder (default: runs/train_<genotype's name>)")
+    for verb in (search, train):
+        verb.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting")
+        verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+        verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     show = verbs.add_parser("show", help="print a genotype as a table, and draw it")
     show.add_argument("genotype", help="a genotype's file, or a shipped one's name")
     show.add_argument("--out", type=Path, metavar="CELLS.png", help="draw the cells to this PNG or SVG file")
-    for verb in (search, show):
+    for verb in (search, train, show):
         verb.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
                           help="import a module of yours first, for operations that it adds")  # fmt: skip
     options = parser.parse_args(arguments)
     words = list(arguments) if arguments is not None else sys.argv[1:]
-    run = {"search": lambda: _search(options, shlex.join(["atldas", *words])), "show": lambda: _show(options)}
+    command = shlex.join(["atldas", *words])
+    run = {
+        "search": lambda: _search(options, command),
+        "train": lambda: _train(options, command),
+        "show": lambda: _show(options),
+    }
     return exit_status(lambda: _with_modules(options, run[options.verb]))
 
 
@@ -64,10 +74,45 @@ def _search(options: argparse.Namespace, command: str) -> int:
     device = choose(options.device)
     winner = search(experiment, folder, device, options.resume, source, command)
     if winner is None:
-        print(f"interrupted; go on with: {command.removesuffix(' --resume')} --resume", file=sys.stderr)
-        return 130
+        return _interrupted(command)
     print(f"the genotype is {folder / 'genotype.yaml'}; beside it candidates.csv, cells.png, curves.png, log.csv")
     return 0
+
+
+def _train(options: argparse.Namespace, command: str) -> int:
+    from .common import processes
+    from .common.config import read_config, read_yaml
+    from .common.device import choose
+    from .experiment import Experiment
+    from .genotype import Genotype
+    from .training import TrainingExperiment, train
+
+    if "search" in read_yaml(options.experiment):
+        searched = read_config(Experiment, options.experiment, options.set)
+        if searched.training is None:
+            raise UserError(f"{options.experiment}: expected a section training, such as {{steps: 50000}}, got none")
+        experiment = TrainingExperiment(
+            schema=2, task=searched.task, task_options=searched.task_options, seed=searched.seed,
+            training=searched.training,
+        )  # fmt: skip
+    else:
+        experiment = read_config(TrainingExperiment, options.experiment, options.set)
+    genotype = Genotype.load(options.genotype)
+    folder = options.out or Path("runs") / f"train_{genotype.name}"
+    with processes.joined(choose(options.device)) as device:
+        trained = train(genotype, experiment, folder, device, options.resume, options.experiment)
+        first = processes.rank() == 0
+    if trained is None:
+        return _interrupted(command) if first else 130
+    if first:
+        metric, value = next(iter(trained.figures.items()))
+        print(f"{metric} {value:.4f}; the model is {folder / 'model.safetensors'}; beside it log.csv, metrics.json")
+    return 0
+
+
+def _interrupted(command: str) -> int:
+    print(f"interrupted; go on with: {command.removesuffix(' --resume')} --resume", file=sys.stderr)
+    return 130
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ expected loss of a child drawn from the distribution.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -15,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .distribution import Distribution, Factor
-from .space import Space
+from .distribution import Distribution
 from .variables import Choices
 
 
@@ -39,32 +37,23 @@ class Regression:
     """A ridge regression of judged losses on what the children chose: main effects, then pairs.
 
     Children judged on the same batch are compared with each other alone: both sides are centred within the batch, so
-    a batch's own difficulty, and the weights' progress, cancel. The fit is a sum of factors, whose expectation under
-    the distribution is exact: the same gradient as the score function's, with far less variance.
+    a batch's own difficulty, and the weights' progress, cancel. The expectation of the fit under the distribution is
+    exact: the same gradient as the score function's, with far less variance.
 
     Args:
-        space: whose variables are the regressors.
+        distribution: whose variables are the regressors.
         memory: how many judged children are kept, the last ones.
         ridge: the penalty on main effects, in units of one judged child; pairs are penalised `pair_ridge` times more.
-        pairs: whether pairs of variables are regressors too.
+        pairs: whether pairs of options of different variables are regressors too.
     """
 
-    def __init__(self, space: Space, memory: int, ridge: float, pairs: bool, pair_ridge: float = 4.0) -> None:
-        self.space = space
-        self.ridge, self.pair_ridge = ridge, pair_ridge
+    def __init__(
+        self, distribution: Distribution, memory: int, ridge: float, pairs: bool, pair_ridge: float = 4.0
+    ) -> None:
+        self.distribution = distribution
+        self.memory, self.ridge, self.pairs, self.pair_ridge = memory, ridge, pairs, pair_ridge
         self.groups: deque[tuple[list[Choices], list[float]]] = deque()  # children judged on one batch, and losses
-        self._rows: deque[tuple[Tensor, Tensor]] = deque()  # the same centred: [children, effects], [children]
-        self.memory = memory
-        variables = [variable for variable in space.variables if len(variable.options) > 1]
-        self.scopes: list[tuple[str, ...]] = [(variable.name,) for variable in variables]
-        if pairs:
-            self.scopes += [(a.name, b.name) for a, b in itertools.combinations(variables, 2)]
-        self._offsets: dict[tuple[str, ...], int] = {}
-        self._shapes = {scope: [len(space.variable(name).options) for name in scope] for scope in self.scopes}
-        self.size = 0
-        for scope in self.scopes:
-            self._offsets[scope] = self.size
-            self.size += torch.Size(self._shapes[scope]).numel()
+        self._features: deque[Tensor] = deque()  # of each group, float64 [children, all options]
 
     def __len__(self) -> int:
         return sum(len(losses) for _, losses in self.groups)
@@ -72,59 +61,69 @@ class Regression:
     def add(self, children: Sequence[Choices], losses: Sequence[float]) -> None:
         """Remember children judged on one batch; forget the oldest beyond `memory`."""
         self.groups.append((list(children), list(losses)))
-        features = torch.stack([self._features(child) for child in children])
-        values = torch.tensor(losses, dtype=torch.float64)
-        self._rows.append((features - features.mean(dim=0), values - values.mean()))
+        self._features.append(torch.stack([self._one_hot(child) for child in children]))
         while len(self) > self.memory and len(self.groups) > 1:
             self.groups.popleft()
-            self._rows.popleft()
+            self._features.popleft()
 
     def spread(self) -> float:
         """The standard deviation of losses among children judged on one batch."""
-        squares = sum(float(values.square().sum()) for _, values in self._rows)
+        squares = sum((loss - sum(losses) / len(losses)) ** 2 for _, losses in self.groups for loss in losses)
         return math.sqrt(squares / max(1, len(self) - len(self.groups)))
 
-    def factors(self) -> list[Factor]:
-        """The fitted effects as tables: what a child's loss is, up to a constant.
+    def expected(self) -> Tensor:
+        """The expectation of the fitted loss under the distribution, up to a constant; a scalar with gradient."""
+        main, pairs = self.effects()
+        one, two = self.distribution.marginals()
+        return main @ one if pairs is None else main @ one + (pairs * two).sum() / 2
 
-        Solved in the dual form, over judged children, when there are fewer of them than effects.
+    def effects(self) -> tuple[Tensor, Tensor | None]:
+        """The fitted effects of options, float64 [all options], and of pairs, [all options, all options], symmetric.
+
+        Main effects alone are solved for as such. With pairs, which may be tens of thousands, the dual form over the
+        judged children is solved: two children that agree in s options agree in s (s - 1) / 2 pairs.
         """
-        x, y = (torch.cat(parts) for parts in zip(*self._rows, strict=True))
-        penalty = torch.full((self.size,), self.ridge, dtype=torch.float64)
-        for scope in self.scopes:
-            if len(scope) == 2:
-                start = self._offsets[scope]
-                penalty[start : start + torch.Size(self._shapes[scope]).numel()] *= self.pair_ridge
-        scaled = x / penalty  # [children, effects]
-        if len(x) < self.size:
-            gram = scaled @ x.T + torch.eye(len(x), dtype=torch.float64)
-            effects = scaled.T @ torch.linalg.solve(gram, y)
-        else:
-            effects = torch.linalg.solve(x.T @ x + penalty.diag(), x.T @ y)
-        return [
-            Factor(
-                scope,
-                effects[self._offsets[scope] :][: torch.Size(self._shapes[scope]).numel()].view(*self._shapes[scope]),
-            )
-            for scope in self.scopes
-        ]
+        x = torch.cat(list(self._features))  # [children, all options]
+        y = torch.tensor([loss for _, losses in self.groups for loss in losses], dtype=torch.float64)
+        sizes = [len(losses) for _, losses in self.groups]
+        y = _centred(y, sizes)
+        if not self.pairs:
+            x = _centred(x, sizes)
+            gram = x.T @ x + self.ridge * torch.eye(x.shape[1], dtype=torch.float64)
+            return torch.linalg.solve(gram, x.T @ y), None
+        agreeing = x @ x.T
+        gram = agreeing / self.ridge + agreeing * (agreeing - 1) / (2 * self.ridge * self.pair_ridge)
+        gram = _centred(_centred(gram, sizes).T.contiguous(), sizes) + torch.eye(len(x), dtype=torch.float64)
+        weights = _centred(torch.cholesky_solve(y[:, None], torch.linalg.cholesky(gram))[:, 0], sizes)  # [children]
+        pairs = (x * weights[:, None]).T @ x / (self.ridge * self.pair_ridge)
+        return x.T @ weights / self.ridge, pairs.masked_fill(self._same_variable(), 0.0)
 
-    def _features(self, child: Choices) -> Tensor:
-        """One-hot over the effects, float64 [size]; a pair is there if both of its variables count."""
-        features = torch.zeros(self.size, dtype=torch.float64)
-        for scope in self.scopes:
-            if all(name in child for name in scope):
-                index = 0
-                for name, options in zip(scope, self._shapes[scope], strict=True):
-                    index = index * options + child[name]
-                features[self._offsets[scope] + index] = 1.0
+    def _one_hot(self, child: Choices) -> Tensor:
+        """1 at the child's options; a variable without a choice is no regressor."""
+        features = torch.zeros(self.distribution.size, dtype=torch.float64)
+        space, start = self.distribution.space, self.distribution.start
+        features[[start[n] + index for n, index in child.items() if len(space.variable(n).options) > 1]] = 1.0
         return features
+
+    def _same_variable(self) -> Tensor:
+        """bool [all options, all options]."""
+        sizes = torch.tensor([len(variable.options) for variable in self.distribution.space.variables])
+        owner = torch.arange(len(sizes)).repeat_interleave(sizes)
+        return owner[:, None] == owner
 
     def state_dict(self) -> dict[str, Any]:
         return {"groups": [(children, losses) for children, losses in self.groups]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.groups.clear()
-        self._rows.clear()
+        self._features.clear()
         for children, losses in state["groups"]:
             self.add(children, losses)
+
+
+def _centred(values: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Values [children, ...] less their mean within each group; groups of these sizes follow each other."""
+    group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))  # [children]
+    sums = values.new_zeros(len(sizes), *values.shape[1:]).index_add(0, group, values)
+    means = sums / values.new_tensor(sizes).view(-1, *[1] * (values.dim() - 1))
+    return values - means[group]

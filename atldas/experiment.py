@@ -15,7 +15,7 @@ from .evaluate import EvaluationConfig
 from .pruning import PruningConfig
 from .space import shipped_spaces
 from .strategies import STRATEGIES
-from .training import SgdConfig
+from .training import SgdConfig, TrainingConfig
 
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
@@ -75,6 +75,7 @@ class Experiment:
         task: `package.module:Class`, see `atldas.task`; `task_options` are that class's own.
         budget: what no child may cost more than, see `budget`.
         strategy: one of `strategies.STRATEGIES`, or `package.module:Class`; `strategy_options` are that class's own.
+        training: how `atldas train` trains what was found, from this same file; a search takes no notice.
     """
 
     schema: Literal[2]
@@ -88,3 +89,4 @@ class Experiment:
     budget: BudgetConfig | None = None
     search: SearchConfig
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    training: TrainingConfig | None = None

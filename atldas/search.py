@@ -36,7 +36,7 @@ from .space import Space
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
-from .task import Task
+from .task import Task, with_options
 from .training import Sgd, require_finite
 from .variables import edge_variable
 
@@ -59,7 +59,7 @@ class Search:
         self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
     ) -> None:
         self.device = device
-        make_task = _with_options(load_object(experiment.task, source, "task"), source, "task")
+        make_task = with_options(load_object(experiment.task, source, "task"), source, "task")
         self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
         options = from_dict(make_task.Options, experiment.task_options, source, at="task_options")
@@ -92,7 +92,7 @@ class Search:
 
     def _make_strategy(self, source: Source | str) -> Strategy:
         name = self.experiment.strategy
-        make = _with_options(
+        make = with_options(
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
@@ -302,7 +302,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, folder, device, source)
-    state = open_run(folder, to_dict(running.experiment), resume)
+    state = open_run(folder, to_dict(dataclasses.replace(running.experiment, training=None)), resume)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
@@ -341,12 +341,6 @@ def load_search(folder: Path, device: torch.device) -> Search:
             "finish it with --resume"
         )
     return running
-
-
-def _with_options(made: Any, source: Source | str, at: str) -> Any:
-    if not hasattr(made, "Options"):
-        raise UserError(f"{source}: {at}: expected a class with Options, got {getattr(made, '__name__', made)}")
-    return made
 
 
 def _weight_free(space: Space) -> list[Factor]:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .builder import Builder
+from .common.config import Source
+from .common.errors import UserError
 
 
 class Task(Protocol):
@@ -60,6 +62,17 @@ class Task(Protocol):
         """The task's metric on a third part, which moved neither weights nor logits; `network` is in eval mode.
 
         A task may also have `identity(child)`, equal for children that compute the same function: one of them is
-        measured.
+        measured. And `test(network)`, the metric on data that nothing was chosen by, for the end of a training.
         """
         ...
+
+
+def with_options(made: Any, source: Source | str, at: str) -> Any:
+    """The class of a task or a strategy, which must have `Options`.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not hasattr(made, "Options"):
+        raise UserError(f"{source}: {at}: expected a class with Options, got {getattr(made, '__name__', made)}")
+    return made

@@ -17,7 +17,9 @@ from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG
 from atldas.common.shipped import read_named
 from atldas.common.yaml_text import to_yaml
-from atldas.search import Experiment, Found, search
+from atldas.experiment import Experiment
+from atldas.probabilities import learnt_in_words
+from atldas.search import Found, search
 
 from .arrays import Bytes
 from .data.config import DataConfig, make_source
@@ -109,7 +111,7 @@ def run(
     write_image(folder / f"{name}_cutout.png", cutout)
     write_image(folder / f"{name}_result.png", side_by_side(photo, trimap, cutout))
     errors, samples = _errors(pipeline.report, {"untrained": untrained, "trained": trained}, device)
-    return _summary(folder, name, errors, samples)
+    return _summary(folder, name, errors, samples, found)
 
 
 def _require_matting(pipeline: Pipeline, source: Source) -> None:
@@ -149,7 +151,7 @@ def _errors(
     return errors, samples
 
 
-def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[Sample]) -> str:
+def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[Sample], found: Found) -> str:
     files = {
         "genotype and variant": "variant.yaml",
         "the searched cells": "search/cells.png",
@@ -163,6 +165,8 @@ def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[S
     lines.append(f"SAD in thousands, mean of {len(samples)} held-out synthetic pairs of {width}x{width}:")
     lines += [f"  {label:10} {error:.3f}" for label, error in errors.items()]
     write_text(folder / "summary.yaml", to_yaml({"SAD": errors, "pairs": len(samples)}))
+    if found.learnt:
+        lines += ["", f"the search: {learnt_in_words(found.learnt, found.search.task.metric)}"]
     return "\n".join(lines)
 
 

@@ -28,13 +28,14 @@ import json
 import os
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
+from pydantic import AfterValidator
 
 from .config_errors import describe, inner_type
 from .errors import UserError
@@ -92,6 +93,17 @@ class Source:
         """The absolute path that the text `path` at `key_path` means."""
         given = any(re.fullmatch(rf"{re.escape(key)}([.\[].*)?", key_path) for key in self.assigned)
         return os.path.abspath(path if given else self.folder / path)
+
+
+def key_of(known: Mapping[str, Any]) -> AfterValidator:
+    """Marks a text field as a key of a dict that may still grow: checked when the configuration is made."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"one of {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
 
 
 def read_config(cls: type[T], path: str | Path, assignments: Sequence[str] = ()) -> T:

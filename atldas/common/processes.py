@@ -9,7 +9,7 @@ every function here then does what one process needs: nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,23 @@ def mean(values: Tensor) -> Tensor:
     total = values.detach().clone()
     distributed.all_reduce(total)
     return total / count()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every parameter the mean of its gradients in all processes; where it has none, that counts as zeros.
+
+    A parameter that has a gradient in no process is left without one.
+    """
+    if not _several():
+        return
+    all_parameters = list(parameters)
+    counts = torch.tensor([float(p.grad is not None) for p in all_parameters], device=all_parameters[0].device)
+    distributed.all_reduce(counts)
+    found = [p for p, times in zip(all_parameters, counts.tolist(), strict=True) if times]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in found])
+    distributed.all_reduce(flat)
+    for p, part in zip(found, (flat / count()).split([p.numel() for p in found]), strict=True):
+        p.grad = part.view_as(p)
 
 
 def anywhere(flag: bool, device: torch.device) -> bool:

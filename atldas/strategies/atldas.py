@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from ..common.config import config
+from ..common.config import config, key_of
 from ..common.schedule import linear
 from ..estimators import Regression, leave_one_out
 from ..evaluate import EvaluationConfig, propose
@@ -43,7 +43,7 @@ class AtldasOptions:
         shuffle_losses: a control: judged losses are dealt to the wrong children, so that nothing can be learned.
     """
 
-    sampler: Literal["uniform", "mixed", "strict_fairness"] = "mixed"
+    sampler: Annotated[str, key_of(TRAINING_SAMPLERS)] = "mixed"
     uniform_steps: Annotated[int, Ge(0)] = 0
     uniform_share: Share = 0.2
     children: Annotated[int, Ge(2)] = 4
@@ -65,7 +65,7 @@ class Atldas:
     def __init__(self, options: AtldasOptions, context: Context) -> None:
         self.options, self.context = options, context
         self.sampler = TRAINING_SAMPLERS[options.sampler](context.distribution, context.generator)
-        self.regression = Regression(context.space, options.memory, options.ridge, options.pairs)
+        self.regression = Regression(context.distribution, options.memory, options.ridge, options.pairs)
         with torch.no_grad():
             self.uniform_entropy = float(context.distribution.entropy())
             self.uniform_macs = float(context.macs.expected(context.distribution))
@@ -85,7 +85,7 @@ class Atldas:
         self.regression.add(choices, losses.tolist())
         spread = max(self.regression.spread(), torch.finfo(torch.float32).tiny)
         if self.options.estimator == "regression" and len(self.regression) >= self.options.memory // 4:
-            objective = context.distribution.expected(self.regression.factors())
+            objective = self.regression.expected()
         else:
             objective = leave_one_out(context.distribution, choices, losses)
         return objective / spread + self._penalties(), float(losses.mean())

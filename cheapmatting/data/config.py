@@ -1,6 +1,7 @@
 """The configuration of training data: one class for each kind of source, and the source of pairs that they make.
 
-A new kind is a class with a `kind`, a `weight` and a `make`, and its name in `SourceConfig`.
+A new kind is a class with a `kind`, a `weight` and a `make`, and its name in `SourceConfig`. Paths in a file are
+relative to that file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, MinLen
 from pydantic import AfterValidator, Discriminator
 
-from atldas.common.config import config
+from atldas.common.config import FilePath, config
 
 from ..drawing.backgrounds import Background, procedural_background
 from ..drawing.foregrounds import FOREGROUNDS, Foreground
@@ -43,9 +44,9 @@ class LayeredConfig:
     """
 
     weight: Annotated[float, Gt(0)] = 1.0
-    backgrounds: str | None = None
-    backgrounds_include: str | None = None
-    backgrounds_exclude: str | None = None
+    backgrounds: FilePath | None = None
+    backgrounds_include: FilePath | None = None
+    backgrounds_exclude: FilePath | None = None
 
     def __post_init__(self) -> None:
         if self.backgrounds is None and (self.backgrounds_include or self.backgrounds_exclude):
@@ -88,9 +89,9 @@ class CutoutsConfig(LayeredConfig):
     """
 
     kind: Literal["cutouts"] = "cutouts"
-    foregrounds: str
-    include: str | None = None
-    exclude: str | None = None
+    foregrounds: FilePath
+    include: FilePath | None = None
+    exclude: FilePath | None = None
 
     def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
         folder = cutout_folder(self.foregrounds, self.include, self.exclude, cache)
@@ -107,10 +108,10 @@ class PairsConfig(LayeredConfig):
     """
 
     kind: Literal["pairs"] = "pairs"
-    foregrounds: str
-    alphas: str
-    include: str | None = None
-    exclude: str | None = None
+    foregrounds: FilePath
+    alphas: FilePath
+    include: FilePath | None = None
+    exclude: FilePath | None = None
 
     def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
         folder = pair_folder(self.foregrounds, self.alphas, self.include, self.exclude, cache)
@@ -130,11 +131,11 @@ class ComposedConfig:
 
     kind: Literal["composed"] = "composed"
     weight: Annotated[float, Gt(0)] = 1.0
-    images: str
-    alphas: str
-    trimaps: str | None = None
-    include: str | None = None
-    exclude: str | None = None
+    images: FilePath
+    alphas: FilePath
+    trimaps: FilePath | None = None
+    include: FilePath | None = None
+    exclude: FilePath | None = None
 
     def make(self, size: int, seed: int, augment: AugmentConfig, cache: LRUCache) -> Source:
         return ComposedSource(

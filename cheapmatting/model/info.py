@@ -57,7 +57,8 @@ def _dead(genotype: Genotype) -> list[str]:
 
 
 def _parts(network: CheapMatting) -> dict[str, nn.Module]:
-    return dict(network.named_children())
+    """The parts that hold parameters."""
+    return {name: part for name, part in network.named_children() if parameters(part)}
 
 
 def table(infos: list[Info], height: int, width: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,13 @@ SHRUNK = {
     "search.search.architecture.start": 1,
     "search.search.checkpoint_every": 2,
     "search.search.log_every": 1,
-    "search.evaluation": {"most_probable": 2, "samples": 1, "calibration_batches": 2},
+    "search.strategy_options": {"children": 2, "memory": 8},
+    "search.evaluation": {
+        "most_probable": 2,
+        "samples": 1,
+        "controls": 2,
+        "rungs": [{"oracle": "inherited", "calibration_batches": 2}],
+    },
     "train.steps": 5,
     "train.batch": 2,
     "train.workers": 0,
@@ -83,10 +90,13 @@ def test_a_whole_run_leaves_what_its_summary_names(finished: tuple[Path, str]) -
         *(path.name for path in named if path.parent == folder), "search", "train", "summary.yaml",
     }  # fmt: skip
     summary = read_yaml(folder / "summary.yaml")
-    assert summary["pairs"] == 3 and list(summary["SAD"]) == ["all 0.5", "trained", "untrained"]
+    assert summary["pairs"] == 3 and list(summary["SAD"]) == ["all 0.5", "untrained", "trained"]
     for label, value in summary["SAD"].items():
         assert value > 0 and f"  {label:10} {value:.3f}" in printed.splitlines()
     assert f"mean of 3 held-out synthetic pairs of {SIZE}x{SIZE}:" in printed
+    assert re.search(
+        r"the search: SAD of 2 learned children [\d.]+ \(deviation [\d.]+\), of 2 random ones [\d.]+", printed
+    )
 
 
 @pytest.mark.end_to_end

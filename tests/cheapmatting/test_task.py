@@ -11,11 +11,12 @@ import pytest
 import torch
 from small import NETWORK
 
-from atldas.cell import fixed_cells
+from atldas.builder import FixedBuilder
 from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
+from atldas.experiment import Experiment
 from atldas.genotype import Genotype
-from atldas.search import Experiment, search
+from atldas.search import search
 from cheapmatting.evaluation.metrics import sad
 from cheapmatting.model.network import CheapMatting, NetworkConfig
 from cheapmatting.task import MattingOptions, MattingTask
@@ -48,32 +49,24 @@ def test_a_pool_comes_round() -> None:
     assert not torch.equal(drawn[1].alpha, drawn[0].alpha)
 
 
-def test_training_and_held_out_pairs_and_seeds_differ() -> None:
-    def first(of: MattingTask, name: str) -> torch.Tensor:
-        return next(getattr(of, name)(0)).alpha
+def test_the_three_parts_and_seeds_differ() -> None:
+    drawn = [
+        pool[0].alpha for seed in (0, 1) for of in [task(seed)] for pool in (of.training, of.held_out, of.measured)
+    ]
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(drawn, 2))
 
-    drawn = [first(task(seed), name) for seed in (0, 1) for name in ("training_batches", "held_out_batches")]
-    assert all(not torch.equal(a, b) for a, b in itertools.combinations(drawn, 2))
 
-
-def test_the_metric_is_the_mean_sad_of_the_first_held_out_pairs() -> None:
+def test_the_metric_is_the_mean_sad_of_the_third_part() -> None:
     matting = task()
-    network = matting.build(fixed_cells(Genotype.load("cheapmatting"))).eval()
-    pairs = [matting.held_out[index] for index in range(2)]
+    network = matting.build(FixedBuilder(Genotype.load("cheapmatting"))).eval()
+    pairs = [matting.measured[index] for index in range(2)]
     by_hand = [sad(predict(network, sample, CPU), sample.alpha, sample.trimap) for sample in pairs]
     assert matting.measure(network) == pytest.approx(np.mean(by_hand), rel=1e-9)
-    assert task(measured_pairs=50).measure(network) == pytest.approx(  # no more than there are
-        np.mean([*by_hand, sad(predict(network, matting.held_out[2], CPU), *_truth(matting, 2))]), rel=1e-9
-    )
-
-
-def _truth(matting: MattingTask, index: int) -> tuple[np.ndarray, np.ndarray]:
-    return matting.held_out[index].alpha, matting.held_out[index].trimap
 
 
 def test_the_loss_is_the_configured_one() -> None:
     matting = task()
-    network = matting.build(fixed_cells(Genotype.load("cheapmatting"))).eval()
+    network = matting.build(FixedBuilder(Genotype.load("cheapmatting"))).eval()
     batch = next(matting.training_batches(0))
     error = (network(batch.inputs) - batch.alpha) * batch.unknown
     gradient = error.diff(dim=2).abs().sum() + error.diff(dim=3).abs().sum()
@@ -92,7 +85,7 @@ def test_the_network_section_builds_the_same_network() -> None:
     ("changes", "message"),
     [
         ({"bach": 2}, "task_options.bach: unknown key (did you mean batch?)"),
-        ({"network": {"width": 7}}, "task_options.network.width: expected a multiple of 2, got 7 (an integer)"),
+        ({"network": {"width": 7}}, "task_options.network.width: expected a multiple of 2 from 2 to 1024"),
         ({"losses": {"l2": 1}}, "task_options.losses: expected one or more of l1_unknown"),
         ({"measured_pairs": 0}, "task_options.measured_pairs: expected 1 or more, got 0"),
     ],
@@ -105,22 +98,26 @@ def test_faulty_options(changes: dict[str, object], message: str) -> None:
 
 def test_a_search(tmp_path: Path) -> None:
     experiment = from_dict(Experiment, {
-        "schema": 1, "name": "tiny", "space": "matting", "task": "cheapmatting.task:MattingTask",
+        "schema": 2, "name": "tiny", "space": "matting", "task": "cheapmatting.task:MattingTask",
         "task_options": OPTIONS,
         "search": {"steps": 6, "architecture": {"start": 2}, "log_every": 1},
-        "evaluation": {"most_probable": 2, "samples": 1, "calibration_batches": 2},
+        "strategy_options": {"children": 2},
+        "evaluation": {
+            "most_probable": 2, "samples": 1, "rungs": [{"oracle": "inherited", "calibration_batches": 20}]
+        },
     }, "experiment")  # fmt: skip
-    winner = search(experiment, tmp_path, CPU)
-    assert winner is not None
+    found = search(experiment, tmp_path, CPU)
+    assert found is not None
+    figure = found.candidates[0].figures["inherited"]
     genotype = Genotype.load(tmp_path / "genotype.yaml")
-    assert genotype == winner.child
+    assert genotype == found.genotype
     assert NetworkConfig.of(genotype) == task().options.network
     network = CheapMatting(genotype)
-    network.load_state_dict(winner.network.state_dict())
+    network.load_state_dict(found.search.inherited(found.candidates[0].child).state_dict())
     # Another memory order, another order of sums: a level of 255 may round the other way.
-    assert task().measure(network.eval()) == pytest.approx(winner.recalibrated, rel=1e-4)
+    assert task().measure(network.eval()) == pytest.approx(figure, rel=1e-4)
     with (tmp_path / "candidates.csv").open() as file:
         rows = list(csv.DictReader(file))
-    metrics = [float(row["SAD_recalibrated"]) for row in rows]
-    assert metrics == sorted(metrics) and metrics[0] == winner.recalibrated and len(rows) >= 2
-    assert genotype.provenance["scores"]["SAD"] == winner.recalibrated
+    metrics = [float(row["SAD_inherited"]) for row in rows]
+    assert metrics == sorted(metrics) and metrics[0] == figure and len(rows) >= 2
+    assert genotype.provenance["scores"]["SAD_inherited"] == figure

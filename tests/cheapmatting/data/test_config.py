@@ -82,10 +82,8 @@ def test_kinds_become_their_sources(mix):
 
 
 def test_drawn_kinds_are_as_frequent_as_they_are_named():
-    drawn = make_source(
-        from_dict(DataConfig, {"size": 48, "sources": [{"kind": "synthetic", "kinds": ["net", "smoke", "net"]}]}, "x"),
-        0,
-    )
+    one = {"kind": "synthetic", "kinds": ["net", "smoke", "net"]}
+    drawn = make_source(from_dict(DataConfig, {"size": 48, "sources": [one]}, "x"), 0)
     assert drawn.foreground.kinds == ("net", "smoke", "net")
     assert make_source(from_dict(DataConfig, {"size": 48}, "x"), 0).foreground.kinds == tuple(FOREGROUNDS)
 

@@ -57,3 +57,13 @@ def test_the_command(tmp_path, capsys):
     assert "3 pairs of 48 x 48" in capsys.readouterr().out
     with pytest.raises(UserError, match="--count 1 or more"):
         run(parser.parse_args([*arguments[:2], "--count", "0"]))
+
+
+def test_folders_in_a_file_are_relative_to_it_and_those_of_the_command_line_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "c.yaml").write_text("data: {sources: [{kind: cutouts, foregrounds: mine}]}")
+    (one,) = read_data_config("below/c.yaml").sources
+    assert one.foregrounds == str(tmp_path / "below" / "mine")
+    (one,) = read_data_config("below/c.yaml", ["data.sources[0].foregrounds=mine"]).sources
+    assert one.foregrounds == str(tmp_path / "mine")

@@ -10,11 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small import edited, small_network
 
-from atldas.cell import Cell, CellFactory, CellPlace, fixed_cells
+from atldas.builder import FixedBuilder
+from atldas.cell import Cell, CellPlace
 from atldas.common.errors import UserError
 from atldas.cost import parameters
 from atldas.genotype import CellGenotype, Edge, Genotype
-from cheapmatting.model.network import CheapMatting, GroupNorm, NetworkConfig, PyramidPooling, ResidualBlock
+from cheapmatting.model.blocks import GroupNorm, PyramidPooling, ResidualBlock
+from cheapmatting.model.network import CheapMatting, NetworkConfig
 from cheapmatting.model.variants import variant
 
 ONE_INPUT = CellGenotype(1, ((Edge("skip_connect", 0),),), (1,))
@@ -84,6 +86,7 @@ def test_a_variant_is_an_edited_file(tmp_path: Path) -> None:
     with torch.no_grad():
         assert network(torch.rand(1, 6, 128, 96)).shape == (1, 1, 128, 96)
     assert seen == {
+        "hinted": (6, 128, 96),  # as it is: no hints
         "stem_half": (10, 64, 48),
         "stem_quarter": (6, 32, 24),
         "stem_eighth": (6, 16, 12),
@@ -125,24 +128,24 @@ def test_a_genotype_without_the_cells_is_refused_with_its_file(tmp_path: Path) -
 
 
 def test_a_factory_of_cells_with_other_inputs_is_refused() -> None:
-    def one_input(place: CellPlace) -> Cell:
-        return Cell(ONE_INPUT, place)
+    class OneInput(FixedBuilder):
+        def cell(self, place: CellPlace) -> Cell:
+            return Cell(ONE_INPUT, place)
 
     with pytest.raises(UserError, match="the normal cell has 1 inputs, the network gives it 2"):
-        CheapMatting(Genotype.load("cheapmatting"), NetworkConfig(), one_input)
+        CheapMatting(Genotype.load("cheapmatting"), NetworkConfig(), OneInput(Genotype.load("cheapmatting")))
 
 
 def test_the_factory_gets_the_published_places() -> None:
     genotype, places = Genotype.load("cheapmatting"), []
-    fixed = fixed_cells(genotype)
 
-    def spy(place: CellPlace) -> Cell:
-        places.append(place)
-        return fixed(place)
+    class Spy(FixedBuilder):
+        def cell(self, place: CellPlace) -> Cell:
+            places.append(place)
+            return super().cell(place)
 
-    factory: CellFactory = spy
     with torch.device("meta"):
-        CheapMatting(genotype, NetworkConfig(), factory)
+        CheapMatting(genotype, NetworkConfig(), Spy(genotype))
     assert places[0] == CellPlace("normal", (48, 48), 48, 1, (2, 1))
     assert places[4] == CellPlace("reduce", (192, 192), 96, 2, (1, 1))
     assert places[5] == CellPlace("normal", (192, 384), 96, 1, (2, 1))

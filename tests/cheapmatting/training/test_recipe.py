@@ -1,4 +1,4 @@
-"""The recipe of a training: faults in it are named by key, expected and found."""
+"""The recipe of a training: faults in it are named by key, with what was expected and what came."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from atldas.common.errors import UserError
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"optimizer": {"name": "adam"}},
-            'optimizer.name: expected one of adamw, muon, radam, sgd, got "adam" (text)',
-        ),
+        ({"optimizer": {"name": "adam"}}, 'optimizer.name: expected one of adamw, muon, radam, sgd, got "adam" (text)'),
         ({"optimizer": {"lr": 0}}, "optimizer.lr: expected more than 0, got 0 (an integer)"),
         ({"losses": {"l1": 1}}, "losses: expected one or more of l1_unknown"),
         ({"steps": 0}, "steps: expected 1 or more, got 0"),

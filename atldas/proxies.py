@@ -1,0 +1,168 @@
+"""Zero-cost proxies: figures of a child at initialisation that may tell how well it will train; larger is better.
+
+A proxy is one function (newborns, child) -> float and one line in `PROXIES`. `parameters` and `macs` are proxies too,
+and hard ones to beat.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .builder import FixedBuilder
+from .cost import parameters as count_parameters
+from .cost_tables import CostTables
+from .genotype import Genotype
+from .task import Task
+
+WEIGHED = (nn.Conv2d, nn.Linear)  # the layers whose weights are looked at; those of BatchNorm are all alike at first
+
+
+class Newborns:
+    """What proxies look at: untrained networks, and the same training batches for all of them.
+
+    Args:
+        task: makes the networks and the batches.
+        macs: multiply-adds of any child.
+        seed: of the initial weights.
+        batches: how many.
+    """
+
+    def __init__(self, task: Task, device: torch.device, macs: CostTables, seed: int, batches: int = 2) -> None:
+        self.task, self.device, self.macs, self.seed, self._count = task, device, macs, seed, batches
+
+    @cached_property
+    def batches(self) -> list[Any]:
+        """The first training batches."""
+        return list(itertools.islice(self.task.training_batches(0), self._count))
+
+    def network(self, child: Genotype) -> nn.Module:
+        """A new network in training mode; the same weights at every call."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self.task.build(FixedBuilder(child))
+        return network.to(self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+
+
+def parameters(born: Newborns, child: Genotype) -> float:
+    """How many there are."""
+    with torch.device("meta"):
+        return float(count_parameters(born.task.build(FixedBuilder(child))))
+
+
+def macs(born: Newborns, child: Genotype) -> float:
+    """Multiply-adds for one input."""
+    return born.macs.of(child)
+
+
+def grad_norm(born: Newborns, child: Genotype) -> float:
+    """The sum of the norms of the layers' gradients on one batch (Abdelfattah et al., ICLR 2021)."""
+    network = born.network(child)
+    gradients = _gradients(network, born.task.loss(network, born.batches[0]))
+    return float(sum(gradient.norm() for _, gradient in gradients))
+
+
+def snip(born: Newborns, child: Genotype) -> float:
+    """The sum of |weight * gradient| on one batch (Lee et al., ICLR 2019, summed up by Abdelfattah et al.)."""
+    network = born.network(child)
+    gradients = _gradients(network, born.task.loss(network, born.batches[0]))
+    return float(sum((weight * gradient).abs().sum() for weight, gradient in gradients))
+
+
+def synflow(born: Newborns, child: Genotype) -> float:
+    """The sum of weight * gradient of the summed output, for |weights|, an input of ones and no BatchNorm.
+
+    Tanaka et al., NeurIPS 2020, equation 2 with R = the sum of the outputs. In float64: the values grow with depth.
+    """
+    network = born.network(child).double()
+    with torch.no_grad():
+        for tensor in network.parameters():
+            tensor.abs_()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.register_forward_hook(lambda module, inputs, output: inputs[0])
+    output = network.eval()(torch.ones(born.task.input_shape, dtype=torch.float64, device=born.device))
+    return float(sum((weight * gradient).sum() for weight, gradient in _gradients(network, output.sum())))
+
+
+@torch.no_grad()
+def naswot(born: Newborns, child: Genotype) -> float:
+    """log |det K|, where K counts for every two images the ReLUs that are on or off in both of them.
+
+    Mellor et al., ICML 2021, section 3. Without a ReLU, or if two images cannot be told apart, it is -inf.
+    """
+    network = born.network(child)
+    kernel: Tensor | None = None
+
+    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal kernel
+        on = (output > 0).flatten(1).double()  # [N, units]
+        agreeing = on @ on.T + (1 - on) @ (1 - on).T
+        kernel = agreeing if kernel is None else kernel + agreeing
+
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(count)
+    born.task.loss(network, born.batches[0])
+    return float(torch.linalg.slogdet(kernel).logabsdet) if kernel is not None else -math.inf
+
+
+def zico(born: Newborns, child: Genotype) -> float:
+    """Sum over layers of log(sum over weights of mean |gradient| / deviation of the gradient), over the batches.
+
+    Li et al., ICLR 2023, section 3.3. A weight whose gradient does not vary counts as nothing.
+    """
+    network = born.network(child)
+    each = [[g for _, g in _gradients(network, born.task.loss(network, batch))] for batch in born.batches]
+    total = 0.0
+    for layer in zip(*each, strict=True):
+        gradients = torch.stack(layer).double()  # [batches, ...]
+        mean, deviation = gradients.abs().mean(dim=0), gradients.std(dim=0, correction=0)
+        ratio = float((mean / deviation)[deviation > 0].sum())
+        total += math.log(ratio) if ratio > 0 else 0.0
+    return total
+
+
+def _gradients(network: nn.Module, scalar: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """(weight, gradient) of every convolution and linear layer; a gradient of zeros where the output is unaffected."""
+    weights = [module.weight for module in network.modules() if isinstance(module, WEIGHED)]
+    # A scalar that depends on no weight, as of a network that is `none` all over, has no gradient at all.
+    gradients = (
+        torch.autograd.grad(scalar, weights, allow_unused=True) if scalar.requires_grad else [None] * len(weights)
+    )
+    return [
+        (weight.detach(), torch.zeros_like(weight) if gradient is None else gradient)
+        for weight, gradient in zip(weights, gradients, strict=True)
+    ]
+
+
+def mean_ranks(scores: Sequence[Sequence[float]]) -> list[float]:
+    """Each child's rank from 1, the lowest score, averaged over proxies [proxies][children].
+
+    Equal scores share their mean rank; what is not a number counts as the lowest.
+    """
+    ranks = []
+    for column in scores:
+        values = np.nan_to_num(np.asarray(column, dtype=np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[where])
+    averaged: list[float] = np.mean(ranks, axis=0).tolist()
+    return averaged
+
+
+PROXIES: dict[str, Callable[[Newborns, Genotype], float]] = {
+    "parameters": parameters,
+    "macs": macs,
+    "grad_norm": grad_norm,
+    "snip": snip,
+    "synflow": synflow,
+    "naswot": naswot,
+    "zico": zico,
+}

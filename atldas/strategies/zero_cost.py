@@ -1,0 +1,92 @@
+"""Zero-cost proxies: children are scored at initialisation, by the mean of their ranks under several proxies.
+
+Abdelfattah et al., ICLR 2021. Nothing is learned. With weight steps, which train uniform children, the best scored
+ones can be judged with inherited weights; without, by short training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, MinLen
+from pydantic import AfterValidator
+from torch import Tensor, nn
+
+from ..common.config import config
+from ..common.config_errors import suggestion
+from ..common.progress import progress
+from ..evaluate import EvaluationConfig
+from ..genotype import Genotype
+from ..halving import Candidate
+from ..proxies import PROXIES, Newborns, mean_ranks
+from ..strategy import Context
+
+
+def _proxy(name: str) -> str:
+    if name not in PROXIES:
+        raise ValueError(f"one of {', '.join(PROXIES)}{suggestion(name, list(PROXIES))}")
+    return name
+
+
+@config
+class ZeroCostOptions:
+    """Options of the strategy.
+
+    Attributes:
+        proxies: names in `proxies.PROXIES`.
+        scored: how many children; all of a space that has no more, else as many uniform ones.
+        children: how many of them are proposed.
+        batches: training batches for the proxies that look at data; `zico` needs two.
+    """
+
+    proxies: Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], MinLen(1)] = ("synflow", "naswot")
+    scored: Annotated[int, Ge(1)] = 1000
+    children: Annotated[int, Ge(1)] = 10
+    batches: Annotated[int, Ge(2)] = 2
+
+
+class ZeroCost:
+    """See the module; fulfils `Strategy`."""
+
+    Options = ZeroCostOptions
+
+    def __init__(self, options: ZeroCostOptions, context: Context) -> None:
+        self.options, self.context = options, context
+
+    def select_for_training(self, step: int) -> None:
+        self.context.supernet.select(self.context.sample(uniform=True))
+
+    def objective(self, batch: Any, step: int) -> tuple[Tensor, float] | None:
+        return None
+
+    def parameters(self) -> list[nn.Parameter]:
+        return []
+
+    def propose(self, settings: EvaluationConfig) -> Iterator[Candidate]:
+        """The best scored children; an interrupted scoring is repeated, to the same bits."""
+        children, generator = self._to_score(), self.context.generator
+        seed = int(torch.randint(2**31, (), generator=generator))
+        born = Newborns(self.context.task, self.context.device, self.context.macs, seed, self.options.batches)
+        scores: dict[str, list[float]] = {name: [] for name in self.options.proxies}
+        with progress(len(children), "score", "child") as bar:
+            for child in children:
+                for name, found in scores.items():
+                    found.append(PROXIES[name](born, child))
+                bar.update()
+        ranks = mean_ranks(list(scores.values()))
+        best = sorted(range(len(children)), key=lambda i: -ranks[i])[: self.options.children]
+        return (Candidate(children[i], f"proxies' mean rank {ranks[i]:.1f} of {len(children)}") for i in best)
+
+    def _to_score(self) -> list[Genotype]:
+        context, count = self.context, self.options.scored
+        if context.space.size() <= count:
+            return [child for child in context.space.enumerate() if context.allows(child)]
+        return list(dict.fromkeys(context.sample(uniform=True) for _ in range(count)))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
