@@ -42,19 +42,19 @@ class Pruner:
 
     @torch.no_grad()
     def check(self) -> list[str]:
-        """Remove what has been improbable for long enough, never the last option; say what went."""
+        """Remove what has been improbable for long enough; say what went.
+
+        The most probable option always stays: its probability is at least 1 / (options left).
+        """
         gone = []
         for variable, categorical in self.distribution.items():
             p = categorical.log_probabilities().exp()
             limit = self.settings.share / int(categorical.allowed.sum())
             improbable = (p < limit) & categorical.allowed
             counts = self.counts[variable.name] = torch.where(improbable, self.counts[variable.name] + 1, 0)
-            for index in sorted((counts >= self.settings.patience).nonzero().flatten().tolist(), key=p.__getitem__):
-                share = float(p[index] / p[categorical.allowed].sum())  # what went just now left its share to the rest
-                left = int(categorical.allowed.sum())
-                if left > 1 and share < self.settings.share / left:
-                    categorical.allowed[index] = False
-                    gone.append(f"{variable.name}: {variable.options[index]} (probability {share:.3f})")
+            for index in (counts >= self.settings.patience).nonzero().flatten().tolist():
+                categorical.allowed[index] = False
+                gone.append(f"{variable.name}: {variable.options[index]} (probability {float(p[index]):.3f})")
         return gone
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,106 +1,114 @@
-"""The measured choice: what is proposed, how statistics are recomputed, which candidate wins."""
+"""The measured choice: what is proposed, twins, and the comparison of learned with random children."""
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Iterator
-from pathlib import Path
+import itertools
+from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from toy import BrightnessOptions, BrightnessTask, children, random_distribution, space
+from toy import random_distribution, space
 
+from atldas.budget import Budget, unit_tables
+from atldas.common.errors import UserError
 from atldas.distribution import Distribution
-from atldas.evaluate import Candidate, EvaluationConfig, best_first, evaluate, propose, recalibrate, write_candidates
-from atldas.supernet import Supernet
+from atldas.evaluate import EvaluationConfig, choose, learnt, propose
+from atldas.genotype import Genotype
+from atldas.halving import Archive, Candidate, Rung
+from atldas.space import Space
+from atldas.strategy import Context
 
-TOY = space(2, 2, 1, ("skip_connect", "nor_conv_1x1"))
+TOY = Space("toy", dict(space().cells), {"width": (4, 8)})  # 48 children
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def context(distribution: Distribution, budget: Budget | None = None) -> Context:
+    nothing: Any = None
+    return Context(
+        distribution.space, nothing, nothing, distribution, torch.Generator().manual_seed(0), nothing, 0,
+        torch.device("cpu"), lambda child: 0.0, budget,
+    )  # fmt: skip
 
 
-def test_the_most_probable_are_proposed_then_new_samples() -> None:
+def test_the_most_probable_are_proposed_then_their_neighbours_then_samples() -> None:
     distribution = random_distribution(TOY, 0)
-    proposals = list(propose(distribution, EvaluationConfig(most_probable=3, samples=40), generator()))
-    assert [child for child, _ in proposals[:3]] == [child for _, child in distribution.most_probable(3)]
-    assert [origin for _, origin in proposals] == ["probable"] * 3 + ["sampled"] * (len(proposals) - 3)
-    assert len({child for child, _ in proposals}) == len(proposals) > 8
-    assert len(list(propose(distribution, EvaluationConfig(most_probable=99, samples=9), generator()))) == 24
+    settings = EvaluationConfig(most_probable=3, neighbours=2, samples=40)
+    found = list(propose(context(distribution), settings))
+    best = [child for _, child in distribution.most_probable(3)]
+    assert [c.child for c in found[:3]] == best
+    for number in (1, 2):
+        around = [c.child for c in found if c.origin == f"neighbour of {number}"]
+        assert around == list(TOY.neighbours(best[number - 1]))
+    assert [c.origin for c in found[-40:]] == ["sampled"] * 40
+    assert len({c.child for c in found[-40:]}) > 5
+    assert list(propose(context(distribution), EvaluationConfig(most_probable=0, samples=0))) == []
 
 
-class Fixed:
-    """A task whose training batches are known."""
-
-    def __init__(self, batches: list[Tensor]) -> None:
-        self.batches = batches
-
-    def training_batches(self, start: int) -> Iterator[Any]:
-        while True:
-            yield from self.batches[start:]
-
-    def loss(self, network: nn.Module, batch: Tensor) -> Tensor:
-        y: Tensor = network(batch).sum()
-        return y
+def differences(a: Genotype, b: Genotype) -> set[str]:
+    first, second = TOY.choices_of(a), TOY.choices_of(b)
+    return {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
 
 
-def test_recalibration_takes_plain_averages() -> None:
-    torch.manual_seed(0)
-    batches = [torch.randn(5, 2, 3, 3) * (1 + k) + k for k in range(3)]
-    norm = nn.BatchNorm2d(2, momentum=0.3)
+def test_neighbours_differ_in_one_choice_and_every_single_edit_is_one() -> None:
+    for child in itertools.islice(TOY.enumerate(), 0, 48, 7):
+        around = list(TOY.neighbours(child))
+        assert child not in around and len(set(around)) == len(around)
+        for other in around:
+            changed = differences(child, other)
+            nodes = {name for name in changed if ".node_" in name}
+            assert len(changed) == 1 or (len(nodes) == 1 and len(changed) == 3)  # another input, its operation
+        within = {other for other in TOY.enumerate() if len(differences(child, other)) == 1}
+        assert within <= set(around)
+        # Node 2 reads one of two, node 3 one of three, with two operations each; and the width.
+        assert len(around) == (1 + 2) + (1 + 4) + 1
+
+
+def test_neither_a_budget_nor_pruning_is_overstepped() -> None:
+    distribution = random_distribution(TOY, 1)
+    budget = Budget(unit_tables(TOY, {"nor_conv_1x1": 1.0}), 1.0)
+    distribution["width"].allowed[1] = False
+    found = list(propose(context(distribution, budget), EvaluationConfig(most_probable=9, neighbours=9, samples=20)))
+    assert {c.origin.split()[0] for c in found} == {"probable", "neighbour", "sampled"}
+    for candidate in found:
+        operations = Counter(edge.operation for _, edge in candidate.child.cells["normal"].edges())
+        assert operations["nor_conv_1x1"] <= 1 and candidate.child.choices["width"] == 4
+
+
+class Size:
+    """An oracle: the width, and twice the number of convolutions."""
+
+    name = "size"
+
+    def __init__(self) -> None:
+        self.calls: Counter[Genotype] = Counter()
+
+    def measure(self, child: Genotype) -> float:
+        self.calls[child] += 1
+        convolutions = sum(edge.operation == "nor_conv_1x1" for _, edge in child.cells["normal"].edges())
+        return float(child.choices["width"]) + 2 * convolutions
+
+
+def test_twins_are_measured_once() -> None:
+    oracle = Size()
+    task = SimpleNamespace(larger_is_better=True, identity=lambda child: child.choices["width"])
+    proposed = [Candidate(child, "all") for child in TOY.enumerate()]
+    found = choose(proposed, [Rung(oracle, 1)], task, Archive())  # type: ignore[arg-type]
+    assert [c.child.choices["width"] for c in found] == [8, 4] and sum(oracle.calls.values()) == 2
+    whole = choose([*proposed, *proposed], [Rung(oracle, 1)], SimpleNamespace(larger_is_better=True), Archive())  # type: ignore[arg-type]
+    assert len(whole) == 48 and whole[0].figures["size"] == 12.0 and sum(oracle.calls.values()) == 50
+
+
+def test_nothing_proposed_is_named() -> None:
+    with pytest.raises(UserError, match="the strategy proposed no child; raise most_probable or samples"):
+        choose([], [Rung(Size(), 1)], SimpleNamespace(larger_is_better=True), Archive())  # type: ignore[arg-type]
+
+
+def test_learned_children_are_compared_with_random_ones() -> None:
+    distribution = Distribution(TOY)
     with torch.no_grad():
-        norm(torch.randn(4, 2, 3, 3) + 50)  # statistics to be forgotten
-    network = nn.Sequential(norm, nn.Dropout(0.5))
-    recalibrate(network, Fixed(batches), 3)
-    mean = torch.stack([x.mean(dim=(0, 2, 3)) for x in batches]).mean(0)
-    variance = torch.stack([x.var(dim=(0, 2, 3)) for x in batches]).mean(0)
-    assert norm.running_mean is not None and norm.running_var is not None
-    assert torch.allclose(norm.running_mean, mean, atol=1e-5)
-    assert torch.allclose(norm.running_var, variance, atol=1e-4)
-    assert norm.momentum == 0.3 and not any(module.training for module in network.modules())
-
-
-def test_recalibration_of_a_network_without_normalisation_does_nothing() -> None:
-    network = nn.Sequential(nn.Linear(2, 2))
-    before = [p.clone() for p in network.parameters()]
-    recalibrate(network, Fixed([]), 3)
-    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
-
-
-def test_a_candidate_carries_both_figures_and_leaves_the_supernet_alone() -> None:
-    torch.manual_seed(0)
-    task = BrightnessTask(BrightnessOptions(), 0, torch.device("cpu"))
-    supernet, distribution = Supernet(TOY, task.build), Distribution(TOY)
-    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    child = children(TOY)[5]
-    found = evaluate(supernet, task, distribution, child, "probable", EvaluationConfig(calibration_batches=4))
-    assert found.child == child and found.origin == "probable"
-    assert found.log_probability == pytest.approx(-math.log(24), abs=1e-5)
-    assert found.inherited == task.measure(supernet.fixed(child).eval())
-    assert found.recalibrated == task.measure(found.network) and not found.network.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
-
-
-def candidate(metric: float) -> Candidate:
-    return Candidate(children(TOY)[0], "sampled", -1.5, 0.25, metric, nn.Identity())
-
-
-def test_the_best_comes_first_and_what_is_not_a_number_last() -> None:
-    candidates = [candidate(metric) for metric in (math.nan, 0.5, 2.0, math.nan, 1.0)]
-    for larger, order in ((True, [2.0, 1.0, 0.5]), (False, [0.5, 1.0, 2.0])):
-        found = [c.recalibrated for c in best_first(candidates, larger)]
-        assert found[:3] == order and all(math.isnan(metric) for metric in found[3:])
-
-
-def test_the_table(tmp_path: Path) -> None:
-    write_candidates(tmp_path / "candidates.csv", [candidate(0.75), candidate(0.5)], "accuracy")
-    with (tmp_path / "candidates.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows[1] == {
-        "rank": "2", "origin": "sampled", "log_probability": "-1.5", "accuracy_inherited": "0.25",
-        "accuracy_recalibrated": "0.5", "cells": "normal 2=skip_connect(0) 3=skip_connect(0)",
-    }  # fmt: skip
+        distribution["width"].logits.copy_(torch.tensor([-9.0, 9.0]))
+    figures = learnt(distribution, torch.Generator().manual_seed(0), 200, Size(), Archive())
+    assert {kind: len(found) for kind, found in figures.items()} == {"learned": 200, "random": 200}
+    means = {kind: sum(found) / 200 for kind, found in figures.items()}
+    assert means["learned"] == pytest.approx(8 + 2, abs=0.4) and means["random"] == pytest.approx(6 + 2, abs=0.6)

@@ -1,31 +1,29 @@
-"""The supernet: only the child runs, only the child learns, and a fixed network is the same function."""
+"""The supernet: only the child runs, only the child learns."""
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
-from toy import ToyNetwork, space
+from toy import ToyNetwork
 
-from atldas.cell import CellFactory, CellPlace
+from atldas.builder import FixedBuilder, SupernetBuilder
 from atldas.classification import ImageClassifier
-from atldas.cost import cost
+from atldas.common.errors import UserError
 from atldas.distribution import Distribution
 from atldas.genotype import Genotype
-from atldas.samplers import straight_through, uniform
 from atldas.space import Space
-from atldas.supernet import Supernet
+from atldas.supernet import Supernet, child_tensors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DARTS = Space.load("darts")
 IMAGES = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
 def drawn(seed: int, of: Space = DARTS) -> Genotype:
-    return uniform(Distribution(of), 1.0, torch.Generator().manual_seed(seed))
+    return Distribution(of).sample(torch.Generator().manual_seed(seed), uniform=True)
 
 
 def operations(supernet: Supernet) -> dict[str, nn.Module]:
@@ -51,7 +49,7 @@ def selected(child: Genotype) -> set[str]:
 def supernet() -> Supernet:
     """The DARTS space at depth 3, after a few steps so that weights and statistics are not the initial ones."""
     torch.manual_seed(0)
-    made = Supernet(DARTS, lambda cells: ImageClassifier(cells, 4, 3, 3)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made = Supernet(DARTS, lambda builder: ImageClassifier(builder, 4, 3, 3)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(made.parameters(), 0.05, momentum=0.9)
     for seed in range(6):
         made.select(drawn(seed))
@@ -67,10 +65,11 @@ def test_two_operations_are_called_per_node_and_cell_run(supernet: Supernet) -> 
         module.register_forward_hook(lambda module, inputs, output, name=name: calls.append(name))
         for name, module in operations(supernet).items()
     ]
-    assert len(hooks) == 3 * 14 * 7
+    assert len(hooks) == 3 * 14 * len(DARTS.cells["normal"].operations)
     for seed in range(3):
         child = drawn(100 + seed)
         supernet.select(child)
+        assert supernet.child == child
         calls.clear()
         supernet(IMAGES)
         assert len(calls) == 2 * 4 * 3
@@ -81,7 +80,7 @@ def test_two_operations_are_called_per_node_and_cell_run(supernet: Supernet) -> 
 
 def test_what_is_not_drawn_is_left_alone() -> None:
     torch.manual_seed(0)
-    supernet = Supernet(DARTS, lambda cells: ImageClassifier(cells, 4, 3, 3))
+    supernet = Supernet(DARTS, lambda builder: ImageClassifier(builder, 4, 3, 3))
     optimizer = torch.optim.SGD(supernet.parameters(), 0.1, momentum=0.9, weight_decay=1e-3)
     before = {name: tensor.clone() for name, tensor in supernet.network.state_dict().items()}
     ever: set[str] = set()
@@ -95,9 +94,6 @@ def test_what_is_not_drawn_is_left_alone() -> None:
         optimizer.step()
         for name, module in operations(supernet).items():
             assert all((p.grad is not None) == (name in selected(child)) for p in module.parameters()), name
-    assert {id(p) for p in supernet.selected_parameters()} == {
-        id(p) for p in supernet.parameters() if p.grad is not None
-    }
     for name, module in operations(supernet).items():
         for key, parameter in module.named_parameters():
             assert (parameter in optimizer.state) == (name in ever)
@@ -106,12 +102,37 @@ def test_what_is_not_drawn_is_left_alone() -> None:
             assert torch.equal(buffer, before[f"{name}.{key}"]) or name in ever
 
 
-@pytest.mark.parametrize("seed", range(5))
+class Chosen(nn.Module):
+    """[N, 3, H, W] -> [N, 3]: a choice between two convolutions, in two places."""
+
+    def __init__(self, builder: FixedBuilder | SupernetBuilder) -> None:
+        super().__init__()
+        offered = {"a": lambda: nn.Conv2d(3, 3, 1), "b": lambda: nn.Conv2d(3, 3, 3, padding=1)}
+        self.first, self.second = builder.choice("kind", offered), builder.choice("kind", offered)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.second(self.first(x)).mean(dim=(2, 3))
+        return y
+
+
+def test_an_option_that_is_not_chosen_is_neither_run_nor_trained() -> None:
+    space = Space("s", {}, {"kind": ("a", "b")})
+    supernet = Supernet(space, Chosen)
+    supernet.select(Genotype("g", {}, choices={"kind": "b"}))
+    supernet(IMAGES).sum().backward()
+    told = {name: p.grad is not None for name, p in supernet.network.named_parameters() if name.endswith("weight")}
+    assert told == {
+        "first.options.option_a.weight": False, "first.options.option_b.weight": True,
+        "second.options.option_a.weight": False, "second.options.option_b.weight": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_a_fixed_network_gives_exactly_the_childs_output(supernet: Supernet, seed: int) -> None:
     child = drawn(50 + seed)
     supernet.eval().select(child)
     fixed = supernet.fixed(child).eval()
-    assert sum(p.numel() for p in fixed.parameters()) == sum(p.numel() for p in supernet.selected_parameters())
+    assert supernet.child == child
     with torch.no_grad():
         for x in (IMAGES, IMAGES.contiguous(memory_format=torch.channels_last), torch.randn(1, 3, 15, 9)):
             assert torch.equal(fixed(x), supernet(x))
@@ -130,86 +151,54 @@ def test_a_fixed_network_is_a_copy(supernet: Supernet) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.network.state_dict().items())
 
 
-def test_gates_change_no_bit_of_the_output(supernet: Supernet) -> None:
-    distribution = Distribution(DARTS)
-    generator = torch.Generator().manual_seed(9)
-    supernet.eval()
-    for temperature in (5.0, 0.3):
-        draw = straight_through(distribution, temperature, generator)
-        supernet.select(draw.child, draw.gates)
-        gated = supernet(IMAGES)
-        supernet.select(draw.child)
-        assert torch.equal(gated, supernet(IMAGES))
-    supernet.train()
+def test_the_childs_tensors_are_the_fixed_networks_and_those_of_the_cells_other_operations(supernet: Supernet) -> None:
+    child = drawn(4)
+    supernet.select(child)
+    mine = dict(child_tensors(supernet.network))
+    fixed = supernet.fixed(child).state_dict()
+    assert fixed.keys() <= mine.keys() and all(".edges." in name for name in mine.keys() - fixed.keys())
+    assert all(torch.equal(mine[name], tensor) for name, tensor in fixed.items())
 
 
-def test_every_logit_that_was_drawn_from_gets_a_gradient(supernet: Supernet) -> None:
-    distribution = Distribution(DARTS)
-    draw = straight_through(distribution, 1.0, torch.Generator().manual_seed(0))
-    supernet.select(draw.child, draw.gates)
-    F.cross_entropy(supernet(IMAGES), LABELS).backward()
-    for kind, cell in distribution.items():
-        read = {cell.edge_index[node, edge.input] for node, edge in draw.child.cells[kind].edges()}
-        assert cell.operation_logits.grad is not None
-        assert {row for row, g in enumerate(cell.operation_logits.grad) if g.any()} == read
-        for beta in list(cell.topology_logits)[1:]:  # the first node has one subset only
-            assert beta.grad is not None and beta.grad.all()
-    supernet.zero_grad()
-    supernet.select(draw.child)
+def test_a_space_and_a_network_that_do_not_fit_are_named() -> None:
+    with pytest.raises(UserError) as error:
+        Supernet(Space("s", {}, {"kind": ("a", "c")}), Chosen)
+    assert str(error.value) == "choices.kind: expected one of a, b, got 'c'"
+    with pytest.raises(UserError) as error:
+        Supernet(Space("s", {}, {"kind": ("a",), "width": (2, 4)}), Chosen)
+    assert str(error.value) == "space s: choices.width: the network knows no such choice; it follows kind"
+    with pytest.raises(UserError) as error:
+        Supernet(Space("s", {}, {"other": ("a",)}), Chosen)
+    assert str(error.value) == "space s: choices: expected kind, got other"
+    with pytest.raises(UserError) as error:
+        Supernet(Space("s", {}, {"kind": ("a",)}), ToyNetwork)
+    assert str(error.value) == "space s: expected a cell 'normal', got none"
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 12, 12), (1, 3, 15, 9)])
-def test_macs_of_a_child_are_those_of_its_fixed_network(supernet: Supernet, shape: tuple[int, ...]) -> None:
-    tables, constant = supernet.operation_macs(shape)
-    for seed in range(4):
-        child = drawn(seed)
-        total = constant
-        for kind, cell in child.cells.items():
-            of = DARTS.cells[kind]
-            for node, edge in cell.edges():
-                total += int(tables[kind][of.edges.index((node, edge.input)), of.operations.index(edge.operation)])
-        assert total == cost(supernet.fixed(child), shape).macs
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({}, "genotype g: choices: expected kind, got none"),
+        ({"kind": "d"}, "choices.kind: expected one of a, b, got 'd'"),
+        ({"kind": True}, "choices.kind: expected one of a, b, got True"),
+    ],
+)
+def test_a_genotype_whose_choices_do_not_fit_is_named(choices: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        Chosen(FixedBuilder(Genotype("g", {}, choices=choices)))
+    assert str(error.value) == said
 
 
-def test_macs_do_not_depend_on_what_is_selected(supernet: Supernet) -> None:
-    tables, constant = supernet.operation_macs((1, 3, 12, 12))
-    draw = straight_through(Distribution(DARTS), 1.0, torch.Generator().manual_seed(3))
-    supernet.select(draw.child, draw.gates)  # gates belong to a graph and cannot be copied
-    again, same = supernet.operation_macs((1, 3, 12, 12))
-    assert same == constant and all(torch.equal(tables[kind], again[kind]) for kind in tables)
-    assert supernet.training
+@pytest.mark.parametrize("option", ["8", 0, True, -4])
+def test_a_width_is_a_channel_count(option: object) -> None:
+    with pytest.raises(UserError, match=r"genotype g: choices\.width: expected a channel count, got"):
+        FixedBuilder(Genotype("g", {}, choices={"width": option})).width("width")
+    with pytest.raises(UserError, match=r"space s: choices\.width: expected channel counts, got"):
+        SupernetBuilder(Space("s", {}, {"width": (option,)})).width("width")  # type: ignore[arg-type]
 
 
-class Shuffled(nn.Module):
-    """Runs its cells in another order than it made them, one of them twice and one never."""
-
-    def __init__(self, make_cell: CellFactory) -> None:
-        super().__init__()
-        self.wide = make_cell(CellPlace("normal", (4,), 4, 1, (1,)))
-        self.idle = make_cell(CellPlace("normal", (4,), 4, 1, (1,)))
-        self.first = make_cell(CellPlace("normal", (3,), 4, 1, (1,)))
-        self.pool = nn.AvgPool2d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.wide(self.wide(self.pool(self.first(x))))
-        return y
-
-
-def test_macs_follow_the_cells_that_run() -> None:
-    toy = space(1, 1, 1, ("skip_connect", "nor_conv_3x3"))
-    supernet = Supernet(toy, Shuffled)
-    tables, constant = supernet.operation_macs((1, 3, 8, 8))
-    assert tables["normal"].tolist() == [[0, 4 * 4 * 9 * (64 + 16 + 16)]]
-    assert constant == 3 * 4 * 64 + 4 * 4 * (16 + 16)
-
-
-def test_counting_does_not_copy_what_the_network_is_built_from() -> None:
-    class Holder:
-        def __init__(self) -> None:
-            self.lock = threading.Lock()  # cannot be copied, as an open data set cannot
-
-        def build(self, cells: CellFactory) -> nn.Module:
-            return ToyNetwork(cells)
-
-    tables, _ = Supernet(space(), Holder().build).operation_macs((1, 2, 4, 4))
-    assert tables["normal"].sum() > 0
+def test_a_choice_that_is_not_there_takes_its_default() -> None:
+    for builder in (FixedBuilder(Genotype("g", {})), SupernetBuilder(Space("s", {}, {}))):
+        assert builder.width("width", 6) == 6 and builder.flag("extra", True) == 1
+        made = builder.choice("kind", {"a": nn.Identity, "b": nn.ReLU}, default="b")
+        assert type(made) is nn.ReLU

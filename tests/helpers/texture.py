@@ -1,8 +1,7 @@
 """A task that only a 3x3 convolution solves, in a network with BatchNorm behind every cell; both train in a second.
 
 Images hold level or upright stripes of random phase, sign and noise. Single pixels are distributed alike in both
-classes, and a
-pool blurs both alike, so that operations without weights, and pixel by pixel, cannot tell them apart.
+classes, and a pool blurs both alike: operations without weights, or pixel by pixel, cannot tell them apart.
 """
 
 from __future__ import annotations
