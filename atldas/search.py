@@ -19,11 +19,11 @@ from . import __version__
 from .cell_picture import draw_cells
 from .common.config import RelativeToFile, Source, config, from_dict, load_object, to_dict
 from .common.config_errors import suggestion
-from .common.curves import draw_curves
+from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, RunLog, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, LOG, RunLog, open_run, save_checkpoint
 from .common.schedule import linear, warm_up_cosine
 from .cost import operation_cost
 from .distribution import Distribution
@@ -138,6 +138,11 @@ COLUMNS = ("training_loss", "held_out_loss", "lr", "temperature", "uniform_share
            "weight_free_share", "expected_macs")  # fmt: skip
 
 
+GENOTYPE, CANDIDATES, CELLS, PRUNED = "genotype.yaml", "candidates.csv", "cells.png", "pruned.csv"
+WRITES = (CHECKPOINT, LOG, CURVES, GENOTYPE, CANDIDATES, CELLS, PRUNED)
+CHANGEABLE = ("search.steps", "search.checkpoint_every")  # when a search is resumed
+
+
 class Search:
     """What a search holds while it runs, and all that a checkpoint keeps.
 
@@ -174,12 +179,13 @@ class Search:
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
         self.step = 0
         self.architecture_steps = 0
+        self.saved_step: int | None = None  # of the checkpoint in the run's folder
         self.baseline: float | None = None  # running mean of the judged losses, for the score-function estimator
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
         """Search until the last step, from `state` if there is one. False if a person interrupted it."""
         settings = self.experiment.search
-        if state:
+        if state is not None:
             try:
                 self.load_state_dict(state)
             except (KeyError, RuntimeError, ValueError) as error:
@@ -201,7 +207,7 @@ class Search:
                     held_out_loss = self.architecture_step(next(held_out))
                 if self.pruner and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
-                    write_pruned(folder / "pruned.csv", self.pruned)
+                    write_pruned(folder / PRUNED, self.pruned)
                 if self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
@@ -209,9 +215,13 @@ class Search:
                 self.step += 1
                 bar.update()
                 if self.step % settings.checkpoint_every == 0:
-                    save_checkpoint(folder / CHECKPOINT, self.state_dict())
-            save_checkpoint(folder / CHECKPOINT, self.state_dict())
+                    self._save(folder)
+            self._save(folder)
         return self.step == settings.steps and not interruption.requested
+
+    def _save(self, folder: Path) -> None:
+        save_checkpoint(folder / CHECKPOINT, self.state_dict())
+        self.saved_step = self.step
 
     def weight_step(self, batch: Any) -> float:
         """Train the weights of one child on a training batch; returns the loss."""
@@ -298,6 +308,7 @@ class Search:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
+        self.saved_step = self.step
         self.baseline = state["baseline"]
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
         torch.set_rng_state(state["torch_rng"])
@@ -325,8 +336,13 @@ class Search:
         """Before an optimizer's step, so that no weight and no checkpoint is ever spoilt."""
         for what, value in (("loss", loss), ("gradient", gradient_norm)):
             if not math.isfinite(value.detach()):
+                kept = (
+                    "there is no checkpoint yet"
+                    if self.saved_step is None
+                    else f"the checkpoint is of step {self.saved_step}"
+                )
                 raise UserError(
-                    f"the {what} is not finite at step {self.step}; the last checkpoint is from before. "
+                    f"expected a finite {what}, got {value.item()} at step {self.step}; {kept}. "
                     "Lower search.weights.lr or search.weights.clip and begin again"
                 )
 
@@ -348,7 +364,7 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, device, source)
-    state = open_run(folder, to_dict(running.experiment), resume)
+    state = open_run(folder, to_dict(running.experiment), resume, WRITES, CHANGEABLE)
     if not running.run(folder, state):
         return None
     candidates = []
@@ -364,9 +380,9 @@ def search(
     genotype = Genotype(
         experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command)
     )
-    genotype.save(folder / "genotype.yaml")
-    write_candidates(folder / "candidates.csv", candidates, running.task.metric)
-    draw_cells(genotype, folder / "cells.png")
+    genotype.save(folder / GENOTYPE)
+    write_candidates(folder / CANDIDATES, candidates, running.task.metric)
+    draw_cells(genotype, folder / CELLS)
     draw_curves(folder)
     return winner._replace(child=genotype)
 

@@ -138,7 +138,7 @@ def test_a_search_by_command_with_changed_settings(workplace: Path, capsys: pyte
     expected = "atldas search experiment.yaml --device cpu --set search.steps=2 --set 'name=two words'"
     assert genotype.provenance["command"] == expected
     assert "holds a run already" in fault(capsys, *command)
-    assert "search.steps was 2, now 5" in fault(capsys, *command, "--set", "search.steps=5", "--resume")
+    assert "search.log_every was 10, now 5" in fault(capsys, *command, "--set", "search.log_every=5", "--resume")
     assert main([*command, "--resume"]) == 0
 
 
