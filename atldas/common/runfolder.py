@@ -36,9 +36,11 @@ def open_run(
 
     Raises:
         UserError: the folder holds a run and `resume` was not asked for, the run in it had other settings, there is no
-            run to resume, or a file of another origin would be replaced.
+            run to resume, `folder` is a file, or a file of another origin would be replaced.
     """
     folder = Path(folder)
+    if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
+        raise UserError(f"{file}: expected a folder for the run, got a file; name another folder with --out")
     settings = json.loads(json.dumps(settings))  # as YAML gives them back: lists, not tuples
     begun = _has_begun(folder, writes)
     if begun and not resume:

@@ -40,7 +40,7 @@ from .validation import network_sad
 
 BEST, DIVERGED = "best.safetensors", "diverged_batch{}.pt"
 WRITES = (CHECKPOINT, LOG, CURVES, MODEL, BEST)
-CHANGEABLE = ("steps", "workers", "checkpoint_every")  # when a run is resumed
+CHANGEABLE = ("steps", "workers", "checkpoint_every", "from.path")  # when a run is resumed
 # The number of batches from which the averaged weights get BatchNorm statistics, before a validation and at the end.
 # Few batches give noisy statistics: SAD on 80 held-out pairs varies by 1% between sets of 16; with 48 it is within 0.2%
 # of that with 200.
@@ -90,6 +90,11 @@ class Training:
                     f"{folder / CHECKPOINT}: does not fit this training: it is of another program, or the network has "
                     "changed since the run began; restore it, or begin again with another --out"
                 ) from error
+        if self.step > settings.all_steps:
+            raise UserError(
+                f"{folder}: steps: expected no fewer than the run has done: {self.step} in all stages, got "
+                f"{settings.all_steps}"
+            )
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         writes, stop = processes.rank() == 0, False
         held_out = self._held_out() if writes else []
@@ -317,8 +322,9 @@ def _open(
         )
         # After a process has died, torchrun starts the same command again.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        recorded = {**to_dict(of_all), "variant": variant, **_recorded(start)}
-        state = open_run(folder, recorded, resume, WRITES, CHANGEABLE)
+        state = open_run(
+            folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume, WRITES, CHANGEABLE
+        )
     processes.wait_for_all()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)

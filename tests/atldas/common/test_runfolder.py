@@ -112,7 +112,7 @@ def test_nothing_to_resume_and_nowhere_to_write(tmp_path: Path) -> None:
         opened(tmp_path / "absent", resume=True)
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        with pytest.raises(UserError, match=r"config\.yaml: cannot be written"):
+        with pytest.raises(UserError, match=r"file: expected a folder for the run, got a file"):
             opened(folder)
 
 
