@@ -145,7 +145,7 @@ def test_a_search_by_command_with_changed_settings(workplace: Path, capsys: pyte
 def test_an_interrupted_command_says_how_to_go_on(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atldas.search.search", lambda *arguments: None)
+    monkeypatch.setattr("atldas.searching.search", lambda *arguments: None)
     assert main(["search", "experiment.yaml", "--device", "cpu", "--resume"]) == 130
     line = capsys.readouterr().err
     assert line == "interrupted; go on with: atldas search experiment.yaml --device cpu --resume\n"

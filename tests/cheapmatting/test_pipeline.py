@@ -19,7 +19,7 @@ from atldas.common.config import to_dict
 from atldas.common.errors import UserError
 from atldas.common.yaml_text import read_yaml
 from atldas.genotype import Genotype
-from atldas.search import Search
+from atldas.searching import Search
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter

@@ -21,7 +21,7 @@ from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.genotype import Genotype
-from atldas.search import COLUMNS, Experiment, Search, search
+from atldas.searching import COLUMNS, Experiment, Search, search
 
 CPU = torch.device("cpu")
 STEPS = 14
