@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .builder import Builder
-from .cell import CellPlace
+from .cell_chain import cell_chain
 from .common.config import FilePath, config
 from .common.errors import UserError
 from .genotype import Genotype
@@ -63,19 +63,11 @@ class ImageClassifier(nn.Module):
         stem = 3 * channels
         self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
         self.inputs = inputs
-        self.cells = nn.ModuleList()
-        history: list[Channels] = [stem, stem]  # channels of the last two states
-        reduced = False
-        for index in range(depth):
-            reduce = index in (depth // 3, 2 * depth // 3)
-            channels *= 2 if reduce else 1
-            strides = (2 if reduced else 1, 1)[-inputs:]
-            kind, stride = (reduce_kind, 2) if reduce else ("normal", 1)
-            cell = builder.cell(CellPlace(kind, tuple(history[-inputs:]), channels, stride, strides))
-            self.cells.append(cell)
-            history = [history[-1], cell.out_channels]
-            reduced = reduce
-        self.classifier = builder.sized(lambda c: nn.Linear(c, classes), history[-1])
+        thirds = (depth // 3, 2 * depth // 3)
+        cells = cell_chain(builder, stem, stem, channels, depth, thirds, inputs, reduce_kind)
+        self.cells = nn.ModuleList(cells)
+        last: Channels = cells[-1].out_channels
+        self.classifier = builder.sized(lambda c: nn.Linear(c, classes), last)
 
     def forward(self, x: Tensor) -> Tensor:
         before = state = self.stem(x)

@@ -170,7 +170,7 @@ class Training:
         torch.manual_seed(experiment.seed)
         network = self.task.build(FixedBuilder(genotype))
         self.network = network.to(device, memory_format=torch.channels_last)
-        if processes.count() > 1:
+        if processes.world_size() > 1:
             processes.share_batch_norm(self.network)
         self.cells = [module for module in self.network.modules() if isinstance(module, Cell)]
         self.weights = Sgd(self.network, self.settings.weights, self.settings.steps, together=True)
@@ -244,7 +244,7 @@ class Training:
 
     def _batches(self) -> Iterator[Any]:
         """Of every round of batches, one for each process, this process's own, from the present step on."""
-        count, rank = processes.count(), processes.rank()
+        count, rank = processes.world_size(), processes.rank()
         if count == 1:
             return self.task.training_batches(self.step)
         return (next(self.task.training_batches(n)) for n in itertools.count(self.step * count + rank, count))
@@ -293,7 +293,7 @@ def train(
         measured = experiment.training.measure_every
         columns = ("loss", "lr", *((training.task.metric,) if measured else ()))
         draw_curves(folder, [(column, (column,)) for column in columns])
-    processes.wait_for_all()
+    processes.barrier()
     return Trained(training.network, whole, figures)
 
 
@@ -302,11 +302,11 @@ def _open(folder: Path, genotype: Genotype, experiment: TrainingExperiment, resu
     state = None
     if processes.rank() == 0:
         built = Genotype(genotype.name, genotype.cells, choices=genotype.choices).to_json()  # what makes the network
-        settings = {**to_dict(experiment), "genotype": built, "processes": processes.count()}
+        settings = {**to_dict(experiment), "genotype": built, "processes": processes.world_size()}
         # torchrun starts the same command again after a process has died.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
         state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
-    processes.wait_for_all()
+    processes.barrier()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
     return state

@@ -64,7 +64,7 @@ class Training:
         self.stages = Stages(settings)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.replica: nn.Module = self.network  # what runs forward and backward
-        if processes.count() > 1:
+        if processes.world_size() > 1:
             processes.share_batch_norm(self.network)
             # Otherwise it waits for the gradients of nodes that nothing reads, which never come.
             unread = any(cell.unread() for cell in network.genotype.cells.values())
@@ -315,9 +315,9 @@ def _open(
         variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
         of_all = replace(
             settings,
-            batch=settings.batch * processes.count(),
+            batch=settings.batch * processes.world_size(),
             further_stages=tuple(
-                replace(stage, batch=stage.batch * processes.count()) for stage in settings.further_stages
+                replace(stage, batch=stage.batch * processes.world_size()) for stage in settings.further_stages
             ),
         )
         # After a process has died, torchrun starts the same command again.
@@ -325,7 +325,7 @@ def _open(
         state = open_run(
             folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume, WRITES, CHANGEABLE
         )
-    processes.wait_for_all()
+    processes.barrier()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
     return state
@@ -351,7 +351,7 @@ def _a_core_for_each_worker(workers: int) -> Iterator[None]:
     threads.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes.count_here() - workers)))
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes.local_world_size() - workers)))
     try:
         yield
     finally:
