@@ -54,14 +54,34 @@ def test_most_probable_is_the_sorted_top(distribution: Distribution, n: int) -> 
 
 
 @few
+@given(distributions())
+def test_the_probabilities_of_pairs_are_the_brute_force_ones(distribution: Distribution) -> None:
+    """Also of an edge and its own node's inputs, of edges of one node, of cells and choices."""
+    space, start = distribution.space, distribution.start
+    rows = torch.zeros(space.size(), distribution.size, dtype=torch.float64)
+    for row, child in zip(rows, space.enumerate(), strict=True):
+        row[[start[name] + index for name, index in space.choices_of(child).items()]] = 1.0
+    weighted = rows * log_probabilities(distribution).exp()[:, None]
+    one, two = distribution.marginals()
+    owner = torch.tensor([number for number, variable in enumerate(space.variables) for _ in variable.options])
+    different = owner[:, None] != owner
+    assert torch.allclose(one.detach(), weighted.sum(dim=0), atol=1e-4)
+    assert torch.allclose(two.detach()[different], (weighted.T @ rows)[different], atol=1e-4)
+
+
+@few
 @given(distributions(), st.data())
-def test_expectation_of_any_factors_is_the_brute_force_one(distribution: Distribution, data: st.DataObject) -> None:
-    """Also of pairs: of an edge and its own node's inputs, of edges of one node, of cells and choices."""
+def test_expectation_of_factors_is_the_brute_force_one(distribution: Distribution, data: st.DataObject) -> None:
+    """Of any variable with any named choices beside it, as costs have them."""
     variables = distribution.space.variables
-    number = st.integers(0, len(variables) - 1)
+    free = [number for number, variable in enumerate(variables) if variable.condition is None]
+    beside = st.lists(st.sampled_from(free), max_size=2, unique=True)
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
     factors = []
-    for scope in data.draw(st.lists(st.lists(number, min_size=1, max_size=3, unique=True), min_size=1, max_size=4)):
+    for first in data.draw(st.lists(st.integers(0, len(variables) - 1), min_size=1, max_size=4)):
+        parent = variables[first].condition and variables[first].condition.parent
+        others = [k for k in data.draw(beside) if k != first and variables[k].name != parent]
+        scope = [first, *others]
         shape = [len(variables[k].options) for k in scope]
         table = torch.randn(shape, generator=generator, dtype=torch.float64)
         factors.append(Factor(tuple(variables[k].name for k in scope), table))

@@ -133,10 +133,10 @@ def test_a_loss_that_all_children_share_moves_nothing() -> None:
     distribution = random_distribution(space(), 0)
     children = [distribution.space.choices_of(child) for child in list(distribution.space.enumerate())[:4]]
     assert not gradient(distribution, leave_one_out(distribution, children, torch.full((4,), 3.7))).any()
-    regression = Regression(distribution.space, 100, 1.0, True)
+    regression = Regression(distribution, 100, 1.0, True)
     for difficulty in (0.0, 5.0):
         regression.add(children, [difficulty] * 4)
-    assert gradient(distribution, distribution.expected(regression.factors())).norm() < 1e-9
+    assert gradient(distribution, regression.expected()).norm() < 1e-9
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -148,13 +148,13 @@ def test_the_regression_points_the_right_way_with_less_variance(judged: Judged, 
     truth = exact(distribution, judged.children, judged.losses.mean(dim=0))
     regressions, means = [], []
     for _ in range(6):
-        regression = Regression(wired_space(), 200, ridge=1.0, pairs=pairs)
+        regression = Regression(distribution, 200, ridge=1.0, pairs=pairs)
         total = torch.zeros_like(truth)
         for _ in range(50):
             children, losses = judged.drawn(distribution, generator)
             regression.add(children, losses.tolist())
             total += gradient(distribution, leave_one_out(distribution, children, losses)) / 50
-        regressions.append(gradient(distribution, distribution.expected(regression.factors())))
+        regressions.append(gradient(distribution, regression.expected()))
         means.append(total)
     a, b = torch.stack(regressions), torch.stack(means)
     assert min(cosine(found, truth) for found in a) > 0.9
@@ -179,44 +179,23 @@ def test_a_regression_recovers_additive_losses_and_with_pairs_conditional_ones()
         )
         truth = exact(distribution, children, losses)
         for pairs in (False, True):
-            regression = Regression(of, 1000, ridge=1e-6, pairs=pairs)
+            regression = Regression(distribution, 1000, ridge=1e-6, pairs=pairs)
             for number in range(20):  # every batch has its own difficulty
                 regression.add([of.choices_of(child) for child in children], (losses + number).tolist())
-            found = gradient(distribution, distribution.expected(regression.factors()))
+            found = gradient(distribution, regression.expected())
             close = torch.allclose(found, truth, atol=1e-4)
             assert close == (pairs or not with_pair), (with_pair, pairs)
 
 
-def test_a_regression_forgets_the_oldest_and_survives_a_checkpoint() -> None:
+def test_the_spread_is_that_of_losses_on_one_batch_in_memory() -> None:
     of = wired_space()
     children = [of.choices_of(child) for child in of.enumerate()]
-    regression = Regression(of, 12, 1.0, True)
+    regression = Regression(Distribution(of), 12, 1.0, True)
     for start in range(0, 40, 4):
         regression.add(children[start : start + 4], [float(n * n) for n in range(start, start + 4)])
-    assert len(regression) == 12 and [group[0][0] for group in regression.groups] == [children[n] for n in (28, 32, 36)]
-    # Squares of four consecutive numbers spread more the larger they are: only the last three groups count.
+    # Squares of four consecutive numbers spread more the larger they are: only the last three batches count.
     variances = [torch.tensor([float(n * n) for n in range(s, s + 4)]).var() for s in (28, 32, 36)]
     assert regression.spread() == pytest.approx(float(torch.stack(variances).mean().sqrt()), rel=1e-5)
-    again = Regression(of, 12, 1.0, True)
-    again.load_state_dict(regression.state_dict())
-    for a, b in zip(regression.factors(), again.factors(), strict=True):
-        assert a.variables == b.variables and torch.equal(a.table, b.table)
-
-
-def test_both_forms_of_the_fit_are_one() -> None:
-    """Over judged children where they are fewer than effects, over effects else."""
-    of = wired_space()
-    children = [of.choices_of(child) for child in of.enumerate()]
-    generator = torch.Generator().manual_seed(0)
-    few, many = Regression(of, 1000, 1.0, False), Regression(of, 1000, 1.0, False)
-    losses = torch.randn(4, generator=generator).tolist()
-    few.add(children[:4], losses)
-    many.add(children[:4], losses)
-    for start in range(4, 64, 4):  # batches on which all fared alike say nothing beyond the ridge
-        many.add([children[start]] * 4, [2.0] * 4)
-    assert len(few) < few.size < len(many)
-    for a, b in zip(few.factors(), many.factors(), strict=True):
-        assert torch.allclose(a.table, b.table, atol=1e-9)
 
 
 def test_straight_through_gates_are_biased_here(judged: Judged) -> None:
