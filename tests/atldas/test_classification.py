@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from toy import image_folder
 
-from atldas.cell import fixed_cells
+from atldas.builder import FixedBuilder
 from atldas.classification import ImageClassifier, ImageFolderOptions, ImageFolderTask, Labelled
 from atldas.common.config import from_dict
 from atldas.common.errors import UserError
@@ -36,7 +36,7 @@ def task(folder: Path, **options: Any) -> ImageFolderTask:
 
 
 def test_sizes_inside_the_classifier() -> None:
-    network = ImageClassifier(fixed_cells(Genotype.load("cheapmatting")), 4, 6, 5)
+    network = ImageClassifier(FixedBuilder(Genotype.load("cheapmatting")), 4, 6, 5)
     shapes = []
     for cell in network.cells:
         cell.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
@@ -47,7 +47,7 @@ def test_sizes_inside_the_classifier() -> None:
 
 @pytest.mark.parametrize("depth", [3, 4, 5])
 def test_every_depth_runs(depth: int) -> None:
-    network = ImageClassifier(fixed_cells(Genotype.load("cheapmatting")), 3, depth, 2)
+    network = ImageClassifier(FixedBuilder(Genotype.load("cheapmatting")), 3, depth, 2)
     assert network(torch.randn(1, 3, 9, 12)).shape == (1, 2)
 
 
