@@ -3,11 +3,14 @@
     task: atldas.classification:ImageFolderTask
     task_options: {folder: data/cifar10/train, image_size: 32}
 
-The folder holds one folder per class, with images of any size in it.
+The folder holds one folder per class, with images of any size in it. Hidden files and folders, whose names begin with
+a dot, are left out; so is, with a warning, an image that cannot be read.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -21,13 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .builder import Builder
-from .cell import CellPlace
+from .cell_chain import cell_chain
 from .common.config import FilePath, config
 from .common.errors import UserError
 from .genotype import Genotype
 from .nasbench201 import Nasbench201Network, canonical
 from .widths import Channels
 
+log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -59,19 +63,11 @@ class ImageClassifier(nn.Module):
         stem = 3 * channels
         self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
         self.inputs = inputs
-        self.cells = nn.ModuleList()
-        history: list[Channels] = [stem, stem]  # channels of the last two states
-        reduced = False
-        for index in range(depth):
-            reduce = index in (depth // 3, 2 * depth // 3)
-            channels *= 2 if reduce else 1
-            strides = (2 if reduced else 1, 1)[-inputs:]
-            kind, stride = (reduce_kind, 2) if reduce else ("normal", 1)
-            cell = builder.cell(CellPlace(kind, tuple(history[-inputs:]), channels, stride, strides))
-            self.cells.append(cell)
-            history = [history[-1], cell.out_channels]
-            reduced = reduce
-        self.classifier = builder.sized(lambda c: nn.Linear(c, classes), history[-1])
+        thirds = (depth // 3, 2 * depth // 3)
+        cells = cell_chain(builder, stem, stem, channels, depth, thirds, inputs, reduce_kind)
+        self.cells = nn.ModuleList(cells)
+        last: Channels = cells[-1].out_channels
+        self.classifier = builder.sized(lambda c: nn.Linear(c, classes), last)
 
     def forward(self, x: Tensor) -> Tensor:
         before = state = self.stem(x)
@@ -95,10 +91,10 @@ class ImageFolderOptions:
 
     Attributes:
         folder: one folder of images per class.
-        image_size: every image is resized to this many pixels a side.
+        image_size: every image is resized to this many pixels a side, at most 2048.
         skeleton: the network around the cells: `darts` (`ImageClassifier`) or `nasbench201`.
-        channels: of a node in the first cells.
-        depth: how many cells; with `nasbench201`, how many in each of the three stages.
+        channels: of a node in the first cells, at most 1024.
+        depth: how many cells, at most 200; with `nasbench201`, how many in each of the three stages.
         inputs, reduce_kind: of the skeleton `darts`.
         batch: images per batch.
         held_out_share: the share of the images that moves the logits; 0 where nothing is searched.
@@ -110,13 +106,13 @@ class ImageFolderOptions:
     """
 
     folder: FilePath
-    image_size: Annotated[int, Ge(8)] = 32
+    image_size: Annotated[int, Ge(8), Le(2048)] = 32
     skeleton: Literal["darts", "nasbench201"] = "darts"
-    channels: Annotated[int, Ge(2)] = 16
-    depth: Annotated[int, Ge(1)] = 8
+    channels: Annotated[int, Ge(2), Le(1024)] = 16
+    depth: Annotated[int, Ge(1), Le(200)] = 8
     inputs: Annotated[int, Ge(1), Le(2)] = 2
     reduce_kind: str = "reduce"
-    batch: Annotated[int, Ge(2)] = 64
+    batch: Annotated[int, Ge(2), Le(65536)] = 64
     held_out_share: Annotated[float, Ge(0), Lt(1)] = 0.4
     measured_share: Annotated[float, Ge(0), Lt(1)] = 0.1
     measured: Annotated[int, Ge(1)] = 2000
@@ -139,7 +135,8 @@ class ImageFolderTask:
         self.classes = list(files)
         self._paths = [path for paths in files.values() for path in paths]
         self._labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
-        self._images: dict[int, npt.NDArray[np.uint8]] = {}  # decoded once; a folder of small images fits in memory
+        # Decoded once: a folder of small images fits in memory. None: cannot be read.
+        self._images: dict[int, npt.NDArray[np.uint8] | None] = {}
         order = np.random.default_rng([seed, 0]).permutation(len(self._paths))
         held_out, measured = (
             max(1, round(share * len(order))) if share else 0
@@ -206,6 +203,7 @@ class ImageFolderTask:
     def _accuracy(self, network: nn.Module, chosen: npt.NDArray[np.int64]) -> float:
         if not len(chosen):
             raise UserError("task_options.measured_share: is 0, so there is nothing to measure by; raise it")
+        chosen = self._readable(chosen)
         right = 0
         for first in range(0, len(chosen), self.options.batch):
             batch = self._load(chosen[first : first + self.options.batch], None)
@@ -221,12 +219,25 @@ class ImageFolderTask:
             epoch, position = divmod(number, per_epoch)
             order = np.random.default_rng([self.seed, stream, epoch]).permutation(indices)
             rng = np.random.default_rng([self.seed, stream, epoch, position])
-            yield self._load(order[position * self.options.batch :][: self.options.batch], rng)
+            # In place of an image that cannot be read stands one from the batches after this one.
+            yield self._load(self._readable(np.roll(order, -position * self.options.batch), self.options.batch), rng)
             number += 1
+
+    def _readable(self, indices: npt.NDArray[np.int64], count: int | None = None) -> npt.NDArray[np.int64]:
+        """The first `count` of the images that can be read; None: all of them."""
+        readable = (index for index in indices if self._image(int(index)) is not None)
+        found = np.array(list(itertools.islice(readable, count)), np.int64)
+        if len(found) < (count or 1):
+            raise UserError(
+                f"{self.options.folder}: expected {count or 1} or more images that can be read in each part of the "
+                f"data, got {len(found)}; the warnings name those that cannot be read"
+            )
+        return found
 
     def _load(self, indices: npt.NDArray[np.int64], rng: np.random.Generator | None) -> Labelled:
         """The images, cropped, flipped and cut out at random if there is an `rng`."""
-        stack = np.stack([self._image(int(index)) for index in indices])  # [N, H, W, 3]
+        read = [self._images[index] for index in indices.tolist()]
+        stack = np.stack([image for image in read if image is not None])  # [N, H, W, 3]; `_readable` left out None
         if rng is not None:
             stack = _augmented(stack, rng)
         images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2)  # channels_last in memory
@@ -235,25 +246,36 @@ class ImageFolderTask:
             images = images * _holes(rng, len(images), self.options.image_size, self.options.cutout).to(self.device)
         return Labelled(images, torch.from_numpy(self._labels[indices]).to(self.device))
 
-    def _image(self, index: int) -> npt.NDArray[np.uint8]:
+    def _image(self, index: int) -> npt.NDArray[np.uint8] | None:
+        """An image [image_size, image_size, 3], RGB; None, after one warning, if the file cannot be read."""
         if index not in self._images:
-            path, size = self._paths[index], self.options.image_size
-            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+            self._images[index] = image = _read(self._paths[index], self.options.image_size)
             if image is None:
-                raise UserError(f"{path}: is not an image that can be read; remove it or repair it")
-            if image.shape[:2] != (size, size):
-                image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-            self._images[index] = image[:, :, ::-1].astype(np.uint8)
+                log.warning("skipped, because it cannot be read as an image: %s", self._paths[index])
         return self._images[index]
+
+
+def _read(path: Path, size: int) -> npt.NDArray[np.uint8] | None:
+    """An image file as uint8 RGB [size, size, 3], or None."""
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    if image is None:
+        return None
+    if image.shape[:2] != (size, size):
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return image[:, :, ::-1].astype(np.uint8)
 
 
 def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise UserError(f"{folder}: is not a folder; task_options.folder needs a folder with one folder per class")
     files = {
-        entry.name: sorted(path for path in entry.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        entry.name: sorted(path for path in entry.iterdir() if _is_image(path))
         for entry in sorted(folder.iterdir())
-        if entry.is_dir()
+        if entry.is_dir() and not entry.name.startswith(".")
     }
     files = {name: paths for name, paths in files.items() if paths}
     if len(files) < 2:
@@ -266,6 +288,10 @@ def _holes(rng: np.random.Generator, count: int, size: int, side: int) -> Tensor
     first = torch.from_numpy(rng.integers(0, size, (2, count, 1))) - side // 2  # [row or column, N, 1]
     inside = (torch.arange(size) >= first) & (torch.arange(size) < first + side)  # [2, N, size]
     return 1.0 - (inside[0, :, :, None] & inside[1, :, None, :])[:, None].float()
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _augmented(stack: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:

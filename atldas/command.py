@@ -1,4 +1,4 @@
-"""The command `atldas`: `search` runs a search, `train` trains what it found, `show` prints and draws it."""
+"""The command `atldas`: search, train, show, report, pareto."""
 
 from __future__ import annotations
 
@@ -13,78 +13,94 @@ from typing import TYPE_CHECKING
 from . import __version__
 from .common.errors import UserError, exit_status, require_one_process
 from .common.machine import prepare
+from .common.modules import add_import_option, import_modules
 
 if TYPE_CHECKING:
     from .genotype import Genotype
+
+# Verbs whose arguments and work are `add_arguments` and `run` of a module.
+MODULES = {
+    "report": ("report", "one self-contained HTML page of finished searches, side by side"),
+    "pareto": ("pareto", "from a finished search the best child for each of several budgets"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     prepare()
+    words = list(arguments) if arguments is not None else sys.argv[1:]
     parser = argparse.ArgumentParser(prog="atldas", description="Architecture search with learned topology.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_search_and_train(verbs)
+    show = verbs.add_parser("show", help="print a genotype as a table, and draw it")
+    show.add_argument("genotype", help="a genotype's file, a run's folder, a model's file, or a shipped name")
+    show.add_argument("--json", action="store_true", help="print it as JSON, for other programs")
+    show.add_argument("--out", type=Path, metavar="CELLS.png", help="draw the cells to this PNG or SVG file")
+    show.set_defaults(handler=_show)
+    for name, (module, what) in MODULES.items():
+        verb = verbs.add_parser(name, help=what)
+        if name in words[:1]:  # the other verbs' modules import PyTorch, which takes a second
+            described = importlib.import_module(f".{module}", __package__)
+            described.add_arguments(verb)
+            verb.set_defaults(handler=described.run)
+    for verb in verbs.choices.values():
+        add_import_option(verb)
+    options = parser.parse_args(words)
+    options.command = shlex.join(["atldas", *words])
+    handler: Callable[[argparse.Namespace], int] = options.handler
+
+    def work() -> int:
+        if options.verb != "train":
+            require_one_process(f"atldas {options.verb}")
+        import_modules(options.modules)
+        return handler(options)
+
+    return exit_status(work)
+
+
+def _add_search_and_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     search = verbs.add_parser("search", help="run a search that a YAML file describes")
-    search.add_argument("experiment", help="the experiment's YAML file")
+    search.add_argument("experiment", help="the experiment's YAML file, or a shipped one's name")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
+    search.set_defaults(handler=_search)
     train = verbs.add_parser("train", help="train the network of a genotype from scratch; also under torchrun")
-    train.add_argument("genotype", help="a genotype's file, or a shipped one's name")
+    train.add_argument("genotype", help="a genotype's file, a run's folder, a model's file, or a shipped name")
     train.add_argument("experiment", help="a YAML file: a search's with a section `training`, or one of its own")
     train.add_argument("--out", type=Path, help="the run's folder (default: runs/train_<genotype's name>)")
+    train.set_defaults(handler=_train)
     for verb in (search, train):
         verb.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting")
         verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
         verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    show = verbs.add_parser("show", help="print a genotype as a table, and draw it")
-    show.add_argument("genotype", help="a genotype's file, or a shipped one's name")
-    show.add_argument("--out", type=Path, metavar="CELLS.png", help="draw the cells to this PNG or SVG file")
-    for verb in (search, train, show):
-        verb.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
-                          help="import a module of yours first, for operations that it adds")  # fmt: skip
-    options = parser.parse_args(arguments)
-    words = list(arguments) if arguments is not None else sys.argv[1:]
-    command = shlex.join(["atldas", *words])
-    run = {
-        "search": lambda: _search(options, command),
-        "train": lambda: _train(options, command),
-        "show": lambda: _show(options),
-    }
-    return exit_status(lambda: _with_modules(options, run[options.verb]))
 
 
-def _with_modules(options: argparse.Namespace, run: Callable[[], int]) -> int:
-    sys.path.append("")  # people's own tasks and operations lie where they work
-    for module in options.modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UserError(f"--import {module}: there is no module {error.name}") from error
-    return run()
-
-
-def _search(options: argparse.Namespace, command: str) -> int:
+def _search(options: argparse.Namespace) -> int:
     from .common.config import from_dict, read_settings
     from .common.device import choose
-    from .search import Experiment, search
+    from .experiment import Experiment
+    from .probabilities import learnt_in_words
+    from .searching import search
 
-    require_one_process("atldas search")
     settings, source = read_settings(options.experiment, options.set)
     experiment = from_dict(Experiment, settings, source)
     folder = options.out or Path("runs") / experiment.name
     device = choose(options.device)
-    winner = search(experiment, folder, device, options.resume, source, command)
-    if winner is None:
-        return _interrupted(command)
+    found = search(experiment, folder, device, options.resume, source, options.command)
+    if found is None:
+        return _interrupted(options.command)
+    if found.learnt:
+        print(learnt_in_words(found.learnt, found.search.task.metric))
     print(f"the genotype is {folder / 'genotype.yaml'}; beside it candidates.csv, cells.png, curves.png, log.csv")
     return 0
 
 
-def _train(options: argparse.Namespace, command: str) -> int:
+def _train(options: argparse.Namespace) -> int:
     from .common import processes
     from .common.config import read_config, read_yaml
     from .common.device import choose
     from .experiment import Experiment
-    from .genotype import Genotype
+    from .lookup import find_genotype
     from .training import TrainingExperiment, train
 
     if "search" in read_yaml(options.experiment):
@@ -97,13 +113,13 @@ def _train(options: argparse.Namespace, command: str) -> int:
         )  # fmt: skip
     else:
         experiment = read_config(TrainingExperiment, options.experiment, options.set)
-    genotype = Genotype.load(options.genotype)
+    genotype = find_genotype(options.genotype)
     folder = options.out or Path("runs") / f"train_{genotype.name}"
     with processes.joined(choose(options.device)) as device:
         trained = train(genotype, experiment, folder, device, options.resume, options.experiment)
         first = processes.rank() == 0
     if trained is None:
-        return _interrupted(command) if first else 130
+        return _interrupted(options.command) if first else 130
     if first:
         metric, value = next(iter(trained.figures.items()))
         print(f"{metric} {value:.4f}; the model is {folder / 'model.safetensors'}; beside it log.csv, metrics.json")
@@ -117,13 +133,13 @@ def _interrupted(command: str) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from .cell_picture import draw_cells
-    from .genotype import Genotype
+    from .lookup import find_genotype
 
-    genotype = Genotype.load(options.genotype)
+    genotype = find_genotype(options.genotype)
     if options.out:
         draw_cells(genotype, options.out)
-    print(genotype_table(genotype))
-    if options.out:
+    print(genotype.to_json() if options.json else genotype_table(genotype))
+    if options.out and not options.json:
         print(f"drawn to {options.out}")
     return 0
 
@@ -138,11 +154,14 @@ def genotype_table(genotype: Genotype) -> str:
         }
         for name, cell in cells
     }
+    if not texts:
+        return "\n".join([genotype.name, *(f"{name}: {option}" for name, option in genotype.choices.items())])
     widths = {name: max(len(name) + 5, *(len(text) for text in column.values())) for name, column in texts.items()}
     lines = [genotype.name, "  ".join(["node", *(f"{name} cell".ljust(widths[name]) for name in texts)]).rstrip()]
     for node in sorted({node for column in texts.values() for node in column}):
         row = [str(node).ljust(4), *(texts[name].get(node, "").ljust(widths[name]) for name in texts)]
         lines.append("  ".join(row).rstrip())
+    lines += [f"{name}: {option}" for name, option in genotype.choices.items()]
     return "\n".join(lines)
 
 

@@ -59,9 +59,12 @@ class SearchConfig:
     checkpoint_every: Annotated[int, Ge(1)] = 200
 
     def __post_init__(self) -> None:
-        if self.steps and self.architecture.start >= self.steps:
+        start, every = self.architecture.start, self.architecture.every
+        first = -(-start // every) * every
+        if self.steps and first >= self.steps:
             raise ValueError(
-                f"architecture.start under steps ({self.steps}), or nothing is learned, not {self.architecture.start}"
+                f"the first architecture step under steps ({self.steps}), or nothing is learned, not at step {first} "
+                f"(architecture.start {start}, architecture.every {every})"
             )
 
 

@@ -23,7 +23,7 @@ from .builder import FixedBuilder
 from .common.config import config
 from .genotype import Genotype
 from .supernet import Supernet
-from .task import Task
+from .task import Task, measured
 from .training import NotFiniteError, Sgd, SgdConfig
 
 
@@ -77,7 +77,7 @@ class Inherited:
 
     def measure(self, child: Genotype) -> float:
         with _random_state(self.given.seed):
-            return float(self.given.task.measure(self.network(child)))
+            return measured(self.given.task, self.network(child))
 
 
 @config
@@ -129,7 +129,7 @@ class ShortTraining:
                 optimizer.step(task, batch, step)
             if settings.calibration_batches:
                 recalibrate(network, task, settings.calibration_batches)
-            return float(task.measure(network.eval()))
+            return measured(task, network.eval())
 
 
 @contextmanager

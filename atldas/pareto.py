@@ -18,7 +18,7 @@ from .common.errors import UserError
 from .cost_tables import parameter_tables
 from .genotype import Genotype
 from .halving import one_line
-from .search import Search, load_search
+from .searching import Search, load_search
 
 KINDS = ("gmacs", "mparameters")
 UNITS = {"gmacs": 1e9, "mparameters": 1e6}

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from pydantic import BeforeValidator
 from torch import nn
 
@@ -24,6 +24,7 @@ from .genotype import CellGenotype, Edge, Genotype, require_contents
 from .operations import OPERATIONS
 from .variables import Choices, Condition, Variable, edge_variable, node_variable
 
+MOST_INPUTS, MOST_NODES = 8, 32  # of a cell: 32 nodes have 752 candidate edges
 SHIPPED = resources.files("atldas.search_spaces")
 CHILD = "child"  # the name of a genotype that was drawn and not yet chosen
 
@@ -238,8 +239,8 @@ def _count_or_all(value: Any) -> Any:
 
 @config
 class _CellFile:
-    inputs: Annotated[int, Ge(1)]
-    nodes: Annotated[int, Ge(1)]
+    inputs: Annotated[int, Ge(1), Le(MOST_INPUTS)]
+    nodes: Annotated[int, Ge(1), Le(MOST_NODES)]
     inputs_per_node: Annotated[int | Literal["all"], BeforeValidator(_count_or_all)]
     operations: Annotated[tuple[str, ...], MinLen(1)]
     concat: tuple[int, ...] | None = None

@@ -7,14 +7,15 @@ from the experiment's `task_options`. A module that defines a task may also add 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .builder import Builder
-from .common.config import Source
+from .common.config import Source, from_dict, load_object
 from .common.errors import UserError
 
 
@@ -61,10 +62,53 @@ class Task(Protocol):
     def measure(self, network: nn.Module) -> float:
         """The task's metric on a third part, which moved neither weights nor logits; `network` is in eval mode.
 
+        A NumPy scalar or a tensor of one element will do, too.
+
         A task may also have `identity(child)`, equal for children that compute the same function: one of them is
         measured. And `test(network)`, the metric on data that nothing was chosen by, for the end of a training.
         """
         ...
+
+
+MEMBERS = ("Options", "metric", "larger_is_better", "build", "network_section", "training_batches", "held_out_batches",
+           "loss", "measure")  # fmt: skip
+
+
+def make_task(
+    dotted: str, options: Mapping[str, Any], seed: int, device: torch.device, source: Source | str
+) -> tuple[Task, Any]:
+    """The task that an experiment's file, `source`, names by its dotted path, and its checked options.
+
+    Raises:
+        UserError: no such class, one that lacks a member of the protocol, or faulty options.
+    """
+    task_class: Any = load_object(dotted, source, "task")
+    _require(task_class, MEMBERS, dotted, source)
+    checked = from_dict(task_class.Options, options, source, at="task_options")
+    task = task_class(checked, seed, device)
+    _require(task, ("input_shape",), dotted, source)
+    return cast(Task, task), checked
+
+
+def _require(task: object, names: Sequence[str], dotted: str, source: Source | str) -> None:
+    if missing := [name for name in names if not hasattr(task, name)]:
+        raise UserError(f"{source}: task: expected a task (see atldas.task), got {dotted} without {', '.join(missing)}")
+
+
+def measured(task: Task, network: nn.Module) -> float:
+    """The task's metric of a network, as a float.
+
+    Raises:
+        UserError: `measure` returns something that is not one number.
+    """
+    value = task.measure(network)
+    if isinstance(value, bool | int | float | np.number | np.bool_):
+        return float(value)
+    if isinstance(value, Tensor | np.ndarray) and np.prod(value.shape) == 1:
+        return float(value.reshape(()))
+    shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor | np.ndarray) else ""
+    name = f"{type(task).__module__}:{type(task).__name__}"
+    raise UserError(f"task {name}: expected one number from `measure`, got {type(value).__name__}{shape}")
 
 
 def with_options(made: Any, source: Source | str, at: str) -> Any:

@@ -33,11 +33,11 @@ from .cell import Cell
 from .common import processes
 from .common.atomic import atomic_path, write_text
 from .common.config import Source, config, from_dict, load_object, to_dict
-from .common.curves import draw_curves
+from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
 from .common.schedule import linear, warm_up_cosine
 from .cost import cost
 from .genotype import Genotype
@@ -57,6 +57,11 @@ class SgdConfig:
     max_grad_norm: Annotated[float, Gt(0)] = 5.0
 
 
+MODEL, METRICS = "model.safetensors", "metrics.json"
+WRITES = (CHECKPOINT, LOG, CURVES, MODEL, METRICS)
+CHANGEABLE = ("training.steps", "training.checkpoint_every")  # when a training is resumed
+
+
 class Sgd:
     """The optimizer of a network's weights and its schedule.
 
@@ -67,6 +72,7 @@ class Sgd:
 
     def __init__(self, network: nn.Module, settings: SgdConfig, steps: int, together: bool = False) -> None:
         self.network, self.settings, self.steps, self.together = network, settings, steps, together
+        self.saved_step: int | None = None  # of the last checkpoint, for errors
         self.optimizer = torch.optim.SGD(
             network.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay,
             nesterov=settings.nesterov,
@@ -90,7 +96,7 @@ class Sgd:
         if self.together:
             processes.average_gradients(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
-        require_finite(step, loss=float(loss.detach()), gradient=float(norm))
+        require_finite(step, self.saved_step, loss=float(loss.detach()), gradient=float(norm))
         self.optimizer.step()
         return float(loss.detach())
 
@@ -99,16 +105,18 @@ class NotFiniteError(UserError):
     """A loss or a gradient is not a finite number."""
 
 
-def require_finite(step: int, **values: float) -> None:
+def require_finite(step: int, saved_step: int | None, **values: float) -> None:
     """Before an optimizer's step, so that no weight and no checkpoint is ever spoilt.
 
     Raises:
-        NotFiniteError: one of the values is not finite.
+        NotFiniteError: one of the values is not finite. `saved_step` is the last checkpoint's step, if there is one.
     """
+    kept = "there is no checkpoint yet" if saved_step is None else f"the checkpoint is of step {saved_step}"
     for what, value in values.items():
         if not math.isfinite(value):
             raise NotFiniteError(
-                f"the {what} is not finite at step {step}; lower the learning rate or max_grad_norm and begin again"
+                f"expected a finite {what}, got {value} at step {step}; {kept}. "
+                "Lower the learning rate or max_grad_norm and begin again"
             )
 
 
@@ -162,7 +170,7 @@ class Training:
         torch.manual_seed(experiment.seed)
         network = self.task.build(FixedBuilder(genotype))
         self.network = network.to(device, memory_format=torch.channels_last)
-        if processes.count() > 1:
+        if processes.world_size() > 1:
             processes.share_batch_norm(self.network)
         self.cells = [module for module in self.network.modules() if isinstance(module, Cell)]
         self.weights = Sgd(self.network, self.settings.weights, self.settings.steps, together=True)
@@ -236,7 +244,7 @@ class Training:
 
     def _batches(self) -> Iterator[Any]:
         """Of every round of batches, one for each process, this process's own, from the present step on."""
-        count, rank = processes.count(), processes.rank()
+        count, rank = processes.world_size(), processes.rank()
         if count == 1:
             return self.task.training_batches(self.step)
         return (next(self.task.training_batches(n)) for n in itertools.count(self.step * count + rank, count))
@@ -280,12 +288,12 @@ def train(
     if processes.rank() == 0:
         figures = {training.task.metric: training.measure(), "steps": experiment.training.steps,
                    **cost(training.network, training.task.input_shape)._asdict()}  # fmt: skip
-        _save(folder / "model.safetensors", training.network, whole, experiment)
-        write_text(folder / "metrics.json", json.dumps(figures, indent=2) + "\n")
+        _save(folder / MODEL, training.network, whole, experiment)
+        write_text(folder / METRICS, json.dumps(figures, indent=2) + "\n")
         measured = experiment.training.measure_every
         columns = ("loss", "lr", *((training.task.metric,) if measured else ()))
         draw_curves(folder, [(column, (column,)) for column in columns])
-    processes.wait_for_all()
+    processes.barrier()
     return Trained(training.network, whole, figures)
 
 
@@ -294,10 +302,11 @@ def _open(folder: Path, genotype: Genotype, experiment: TrainingExperiment, resu
     state = None
     if processes.rank() == 0:
         built = Genotype(genotype.name, genotype.cells, choices=genotype.choices).to_json()  # what makes the network
-        settings = {**to_dict(experiment), "genotype": built, "processes": processes.count()}
+        settings = {**to_dict(experiment), "genotype": built, "processes": processes.world_size()}
         # torchrun starts the same command again after a process has died.
-        state = open_run(folder, settings, resume or (processes.restarted() and (folder / CONFIG).exists()))
-    processes.wait_for_all()
+        resume = resume or (processes.restarted() and (folder / CONFIG).exists())
+        state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
+    processes.barrier()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
     return state

@@ -19,7 +19,7 @@ from atldas.common.shipped import read_named
 from atldas.common.yaml_text import to_yaml
 from atldas.experiment import Experiment
 from atldas.probabilities import learnt_in_words
-from atldas.search import Found, search
+from atldas.searching import Found, search
 
 from .arrays import Bytes
 from .data.config import DataConfig, make_source

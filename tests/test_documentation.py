@@ -24,7 +24,7 @@ from atldas.common.config import read_config
 from atldas.genotype import Genotype
 from atldas.operations import OPERATIONS
 from atldas.samplers import TRAINING_SAMPLERS
-from atldas.search import Experiment
+from atldas.searching import Experiment
 from atldas.space import Space
 from cheapmatting.data.cutouts import read_cutout
 from cheapmatting.drawing.foregrounds import FOREGROUNDS

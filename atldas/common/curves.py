@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from .atomic import atomic_path
 from .runfolder import logged, read_log
 
+CURVES = "curves.png"
 SEARCH_PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("losses", ("training_loss", "held_out_loss")),
     ("entropy of the distribution (nats)", ("entropy",)),
@@ -22,7 +23,7 @@ SEARCH_PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
 def draw_curves(folder: Path, panels: Sequence[tuple[str, tuple[str, ...]]] = SEARCH_PANELS) -> None:
     """Draw `folder`/log.csv as `folder`/curves.png, one panel per (title, columns)."""
     figure = curves_figure(read_log(folder), panels)
-    with atomic_path(folder / "curves.png") as temporary:
+    with atomic_path(folder / CURVES) as temporary:
         figure.savefig(temporary, dpi=110)
 
 

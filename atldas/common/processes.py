@@ -53,12 +53,12 @@ def rank() -> int:
     return distributed.get_rank() if _several() else 0
 
 
-def count() -> int:
+def world_size() -> int:
     """How many there are."""
     return distributed.get_world_size() if _several() else 1
 
 
-def count_here() -> int:
+def local_world_size() -> int:
     """How many of them share this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if _several() else 1
 
@@ -68,7 +68,7 @@ def restarted() -> bool:
     return _restarts() > 0
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Come back once every process is here."""
     if _several():
         distributed.barrier()
@@ -80,7 +80,7 @@ def mean(values: Tensor) -> Tensor:
         return values
     total = values.detach().clone()
     distributed.all_reduce(total)
-    return total / count()
+    return total / world_size()
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -96,7 +96,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     found = [p for p, times in zip(all_parameters, counts.tolist(), strict=True) if times]
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in found])
     distributed.all_reduce(flat)
-    for p, part in zip(found, (flat / count()).split([p.numel() for p in found]), strict=True):
+    for p, part in zip(found, (flat / world_size()).split([p.numel() for p in found]), strict=True):
         p.grad = part.view_as(p)
 
 
@@ -118,11 +118,12 @@ class BatchNorm(nn.BatchNorm2d):
         pixels = x.permute(0, 2, 3, 1).flatten(0, 2).float()  # [N H W, C], a view if x is in channels_last
         own_mean = pixels.mean(0)
         own = torch.stack([own_mean, (pixels - own_mean).square().mean(0)])  # mean and variance in this process, [2, C]
-        row = torch.arange(count(), device=x.device) == rank()
+        row = torch.arange(world_size(), device=x.device) == rank()
         means, variances = _Sum.apply(row[:, None, None] * own).unbind(1)  # everybody's, [processes, C] each
         joint_mean, joint_variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
-        total = len(pixels) * count()
-        self._remember(joint_mean.detach(), joint_variance.detach() * total / max(1, total - 1))
+        total = len(pixels) * world_size()
+        if self.track_running_stats:
+            self._remember(joint_mean.detach(), joint_variance.detach() * total / max(1, total - 1))
         scale = self.weight * (joint_variance + self.eps).rsqrt()
         shift = self.bias - joint_mean * scale
         normalised = (pixels * scale + shift).to(x.dtype)
@@ -137,7 +138,13 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def share_batch_norm(network: nn.Module) -> None:
-    """Turn every `nn.BatchNorm2d` of a network, which keeps its parameters, into one over all processes."""
+    """Make every `nn.BatchNorm2d` inside a network normalise over all processes; parameters and names stay.
+
+    On a GPU that is PyTorch's own SyncBatchNorm, which runs on GPUs alone; elsewhere it is `BatchNorm`.
+    """
+    if next(network.parameters()).device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # replaces the parts in place
+        return
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = BatchNorm  # a subclass without a state of its own

@@ -3,46 +3,84 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import tensorboardX
 import torch
 
 from .atomic import atomic_path, write_text
 from .errors import UserError
-from .yaml_text import read_yaml, to_yaml
+from .tensorboard import EventFile
+from .yaml_text import read_yaml, shown, to_yaml
 
 CONFIG, CHECKPOINT, LOG = "config.yaml", "checkpoint.pt", "log.csv"
+HEADER = "# The settings of a run, as it was started or last resumed.\n"  # tells a run's config.yaml from another
 
 
-def open_run(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
-    """Make or reopen a run's folder and return its checkpoint (None: begin at the beginning).
+def open_run(
+    folder: str | Path, settings: Mapping[str, Any], resume: bool, writes: Sequence[str], changeable: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """Make or reopen a run's folder, write its config.yaml and return its checkpoint (None: begin at the beginning).
+
+    A run that has done no step may be replaced by one with other settings, with or without `resume`.
+
+    Args:
+        settings: everything that decides what the run computes, also what was given beside the settings file.
+        writes: the files that the run writes besides config.yaml. A new run replaces none of them.
+        changeable: key paths of settings that may differ when a run is resumed, such as `search.steps`.
 
     Raises:
-        UserError: the folder holds a run and `resume` was not asked for, or the run in it had other settings.
+        UserError: the folder holds a run and `resume` was not asked for, the run in it had other settings, there is no
+            run to resume, `folder` is a file, or a file of another origin would be replaced.
     """
     folder = Path(folder)
+    if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
+        raise UserError(f"{file}: expected a folder for the run, got a file; name another folder with --out")
     settings = json.loads(json.dumps(settings))  # as YAML gives them back: lists, not tuples
-    if (folder / CONFIG).exists():
-        if not resume:
-            raise UserError(f"{folder}: holds a run already; go on by --resume, or name another folder by --out")
-        if differing := _difference(read_yaml(folder / CONFIG), settings):
+    begun = _has_begun(folder, writes)
+    if begun and not resume:
+        raise UserError(f"{folder}: holds a run already; continue it with --resume, or name another folder with --out")
+    if begun:
+        if differing := _difference(read_yaml(folder / CONFIG), settings, changeable):
             raise UserError(f"{folder / CONFIG}: {differing}; a run is resumed with the settings it was begun with")
-    elif resume:
-        raise UserError(f"{folder}: holds no run to resume; leave out --resume to begin one")
-    write_text(folder / CONFIG, to_yaml(settings))
-    return load_checkpoint(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else None
+    elif not _is_run(folder):
+        if resume:
+            raise UserError(f"{folder}: holds no run to resume (no {CONFIG} of one); leave out --resume to begin one")
+        if found := [name for name in (CONFIG, *writes) if (folder / name).exists()]:
+            raise UserError(
+                f"{folder}: expected a folder without {', '.join(found)}, which the run would replace; "
+                "name another folder with --out"
+            )
+    write_text(folder / CONFIG, HEADER + to_yaml(settings))
+    return load_checkpoint(folder / CHECKPOINT) if begun and (folder / CHECKPOINT).exists() else None
 
 
-def _difference(old: Any, new: Any, path: str = "") -> str | None:
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / CONFIG).read_bytes().startswith(HEADER.encode())
+    except OSError:  # also a folder that is a file: writing there says so
+        return False
+
+
+def _has_begun(folder: Path, writes: Sequence[str]) -> bool:
+    """Whether the folder holds a run, and more of it than its settings and a log without rows."""
+    if not _is_run(folder):
+        return False
+    return any((folder / name).exists() for name in writes if name != LOG) or bool(read_log(folder))
+
+
+def _difference(old: Any, new: Any, changeable: Sequence[str], path: str = "") -> str | None:
     """The first key path at which two settings differ, with both values."""
+    if path in changeable:
+        return None
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
-            found = _difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            found = _difference(old.get(key), new.get(key), changeable, f"{path}.{key}" if path else str(key))
             if found:
                 return found
         return None
@@ -50,57 +88,85 @@ def _difference(old: Any, new: Any, path: str = "") -> str | None:
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain data atomically."""
+    """Write tensors and plain data atomically.
+
+    Raises:
+        UserError: the file cannot be written, for example because the disk is full.
+    """
+    content = io.BytesIO()  # torch.save's own writer turns a full disk into errors without the reason
+    torch.save(dict(state), content)
     with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote; nothing in the file is executed.
 
     Raises:
-        UserError: the file is damaged or something else.
+        UserError: the file is damaged, empty or something else.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can end in almost any error
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: is not a checkpoint of this program, or it is damaged ({reason})") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{path}: expected a checkpoint of a run, got a damaged or other file ({reason})") from error
+    if not isinstance(state, dict) or not state:
+        raise UserError(f"{path}: expected a checkpoint of a run, got {shown(state)}")
     return state
 
 
 class RunLog:
     """Rows of figures, one per logged step, to `log.csv` and TensorBoard.
 
-    Rows from `start` on that an interrupted run had already written are dropped, so that the resumed run's log is the
-    uninterrupted run's log.
+    Rows from `start` on, which an interrupted run wrote after its last checkpoint, are dropped. The resumed run's log
+    is then the uninterrupted run's log.
     """
 
     def __init__(self, folder: Path, columns: Sequence[str], start: int) -> None:
+        self._path = folder / LOG
         self.columns = ("step", *columns)
         kept = [row for row in read_log(folder) if int(row["step"]) < start] if start else []
-        with atomic_path(folder / LOG) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(self._path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(kept)
-        self._file = (folder / LOG).open("a", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, self.columns)
-        self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        with _told(self._path):
+            self._file = self._path.open("a", newline="", encoding="utf-8")
+            self._writer = csv.DictWriter(self._file, self.columns)
+            self._events = EventFile(folder / "tensorboard", start)
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-        self._board.close()
+        with suppress(OSError) if kind else _told(self._path):  # a second error would hide the first
+            try:
+                self._file.close()
+            finally:
+                self._events.close()
 
     def write(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Log one step; a figure that is None is left empty."""
-        self._writer.writerow({"step": step, **{k: "" if v is None else repr(float(v)) for k, v in figures.items()}})
-        self._file.flush()
-        for name, value in figures.items():
-            if value is not None:
-                self._board.add_scalar(name, value, step)
+        """Log one step; a figure that is None is left empty.
+
+        Raises:
+            UserError: the log cannot be written, for example because the disk is full.
+        """
+        values = {name: float(value) for name, value in figures.items() if value is not None}
+        with _told(self._path):
+            self._writer.writerow(
+                {"step": step, **dict.fromkeys(figures, ""), **{k: repr(v) for k, v in values.items()}}
+            )
+            self._file.flush()
+            self._events.write(step, values)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell errors of the system as one line about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:

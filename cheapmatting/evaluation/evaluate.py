@@ -235,7 +235,7 @@ def run(options: argparse.Namespace) -> int:
     for message in pairing.messages():
         log.warning("not measured: %s", message)
     table = options.out / TABLE
-    open_run(options.out, settings, options.resume)
+    open_run(options.out, settings, options.resume, (TABLE, MEANS, WORST))
     kept = still_valid(read_table(table), pairing.entries, table, options.save)
     lines = evaluate(pairing.entries, predict, options.out, kept)
     if lines is None:

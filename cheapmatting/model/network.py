@@ -21,7 +21,7 @@ from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from atldas.builder import Builder, FixedBuilder
-from atldas.cell import Cell, CellPlace
+from atldas.cell_chain import cell_chain
 from atldas.common.config import config, from_dict
 from atldas.common.errors import UserError
 from atldas.genotype import Genotype
@@ -128,10 +128,12 @@ class CheapMatting(nn.Module):
         self.stem_eighth = build.sized(
             lambda w: nn.Sequential(nn.Conv2d(w, w, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(w)), width
         )
-        self.cells = nn.ModuleList(_make_cells(c, width, build))
+        # stem_eighth halved what stem_quarter gave.
+        chain = cell_chain(build, width, width, width, c.cells, c.reductions, before_is_larger=True)
+        self.cells = nn.ModuleList(chain)
         # The cells that the decoder reads: the last one before each reduction, and the last of all.
         self.taps = (c.reductions[0] - 1, c.reductions[1] - 1, c.cells - 1)
-        eighth, sixteenth, deepest = (_out_channels(self.cells[tap]) for tap in self.taps)
+        eighth, sixteenth, deepest = (chain[tap].out_channels for tap in self.taps)
         self.pyramid = build.choice("pyramid", {
             "pooling": lambda: build.sized(
                 lambda d: PyramidPooling(d, c.pooling_windows, c.pooling_width, c.pyramid), deepest
@@ -187,26 +189,6 @@ class _ClampWithGradient(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
         return gradient
-
-
-def _make_cells(c: NetworkConfig, width: Channels, builder: Builder) -> list[Cell]:
-    """The chain of cells; a reduction cell halves the size and doubles the channels of everything after it."""
-    cells: list[Cell] = []
-    before, last, channels = width, width, width
-    reduced = True  # stem_eighth halved what stem_quarter gave
-    for index in range(c.cells):
-        reduce = index in c.reductions
-        channels = channels * 2 if reduce else channels
-        kind, stride = ("reduce", 2) if reduce else ("normal", 1)
-        cell = builder.cell(CellPlace(kind, (before, last), channels, stride, (2 if reduced else 1, 1)))
-        cells.append(cell)
-        before, last, reduced = last, cell.out_channels, reduce
-    return cells
-
-
-def _out_channels(cell: nn.Module) -> Channels:
-    assert isinstance(cell, Cell)
-    return cell.out_channels
 
 
 def _decoder(build: Builder, name: str, incoming: Channels, out: Channels, mid: int) -> nn.Module:

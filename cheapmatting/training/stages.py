@@ -46,5 +46,5 @@ class Stages:
         """This process's batches of one stage, without end, from its batch `first` on."""
         stage = self.settings.stages[number]
         source = make_source(replace(self.settings.data, size=stage.size), self.settings.seed + number)
-        start = first * processes.count() + processes.rank()
-        return batches(source, stage.batch, start, workers, processes.count())
+        start = first * processes.world_size() + processes.rank()
+        return batches(source, stage.batch, start, workers, processes.world_size())

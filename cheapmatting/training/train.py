@@ -19,12 +19,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from atldas.common import processes
 from atldas.common.checksum import sha256_of_file
 from atldas.common.config import to_dict
-from atldas.common.curves import draw_curves
+from atldas.common.curves import CURVES, draw_curves
 from atldas.common.device import bfloat16_pays
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
-from atldas.common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
+from atldas.common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
 from atldas.common.schedule import warm_up_cosine
 from atldas.genotype import Genotype
 
@@ -38,7 +38,9 @@ from .recipe import OPTIMIZERS, TrainConfig
 from .stages import Stages
 from .validation import network_sad
 
-DIVERGED = "diverged_batch{}.pt"
+BEST, DIVERGED = "best.safetensors", "diverged_batch{}.pt"
+WRITES = (CHECKPOINT, LOG, CURVES, MODEL, BEST)
+CHANGEABLE = ("steps", "workers", "checkpoint_every", "from.path")  # when a run is resumed
 # The number of batches from which the averaged weights get BatchNorm statistics, before a validation and at the end.
 # Few batches give noisy statistics: SAD on 80 held-out pairs varies by 1% between sets of 16; with 48 it is within 0.2%
 # of that with 200.
@@ -62,7 +64,7 @@ class Training:
         self.stages = Stages(settings)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.replica: nn.Module = self.network  # what runs forward and backward
-        if processes.count() > 1:
+        if processes.world_size() > 1:
             processes.share_batch_norm(self.network)
             # Otherwise it waits for the gradients of nodes that nothing reads, which never come.
             unread = any(cell.unread() for cell in network.genotype.cells.values())
@@ -88,6 +90,11 @@ class Training:
                     f"{folder / CHECKPOINT}: does not fit this training: it is of another program, or the network has "
                     "changed since the run began; restore it, or begin again with another --out"
                 ) from error
+        if self.step > settings.all_steps:
+            raise UserError(
+                f"{folder}: steps: expected no fewer than the run has done: {self.step} in all stages, got "
+                f"{settings.all_steps}"
+            )
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         writes, stop = processes.rank() == 0, False
         held_out = self._held_out() if writes else []
@@ -179,7 +186,7 @@ class Training:
         value = network_sad(self.averaged, held_out, self.device)
         if self.best is None or value < self.best:
             self.best = value
-            weights.save(self.result(), folder / "best.safetensors", step=str(self.step), SAD=repr(value))
+            weights.save(self.result(), folder / BEST, step=str(self.step), SAD=repr(value))
         return value
 
     def result(self) -> CheapMatting:
@@ -308,15 +315,17 @@ def _open(
         variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
         of_all = replace(
             settings,
-            batch=settings.batch * processes.count(),
+            batch=settings.batch * processes.world_size(),
             further_stages=tuple(
-                replace(stage, batch=stage.batch * processes.count()) for stage in settings.further_stages
+                replace(stage, batch=stage.batch * processes.world_size()) for stage in settings.further_stages
             ),
         )
         # After a process has died, torchrun starts the same command again.
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume)
-    processes.wait_for_all()
+        state = open_run(
+            folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume, WRITES, CHANGEABLE
+        )
+    processes.barrier()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)
     return state
@@ -342,7 +351,7 @@ def _a_core_for_each_worker(workers: int) -> Iterator[None]:
     threads.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes.count_here() - workers)))
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 1) // processes.local_world_size() - workers)))
     try:
         yield
     finally:

@@ -6,11 +6,13 @@ import pytest
 import torch
 from toy import ToyNetwork, space
 
-from atldas.cell import Cell, CellPlace, Gates, fixed_cells
+from atldas.builder import FixedBuilder
+from atldas.cell import Cell, CellPlace
 from atldas.common.errors import UserError
 from atldas.genotype import CellGenotype, Edge, Genotype
 from atldas.space import Space
 from atldas.supernet import Supernet
+from atldas.widths import Selection
 
 NORMAL = CellPlace("normal", (12, 8), 4, 1, (2, 1))
 REDUCE = CellPlace("reduce", (8, 8), 4, 2, (1, 1))
@@ -67,17 +69,36 @@ def test_a_reduction_halves_only_what_reads_an_input() -> None:
 
 
 def test_gates_multiply_edges_and_nodes() -> None:
-    cell = Cell(GENOTYPE, CellPlace("normal", (3, 3), 4, 1, (1, 1))).eval()
+    selection = Selection()
+    cell = Cell(GENOTYPE, CellPlace("normal", (3, 3), 4, 1, (1, 1)), selection=selection).eval()
     x = (torch.randn(1, 3, 5, 5), torch.randn(1, 3, 5, 5))
     s0, s1 = (adapt(state) for adapt, state in zip(cell.adapters, x, strict=True))
-    cell.select(GENOTYPE, Gates({(2, 1): torch.tensor(2.0)}, {3: torch.tensor(5.0)}))
+    selection.gates = {"normal.2_from_1": torch.tensor(2.0), "normal.node_3": torch.tensor(5.0)}
     s2 = s0 + 2 * cell.edges["2_from_1"]["nor_conv_3x3"](s1)
     s3 = 5 * (cell.edges["3_from_2"]["nor_conv_1x1"](s2) + s1)
     assert torch.equal(cell(*x), torch.cat([s2, s3], dim=1))
 
 
+def test_a_mixture_runs_every_operation_of_the_mixed_edges() -> None:
+    small = space(2, 1, None, ("skip_connect", "nor_conv_1x1")).cells["normal"]
+    selection = Selection()
+    cell = Cell(
+        small.first(), CellPlace("normal", (3, 3), 4, 1, (1, 1)), small.candidates(), selection=selection
+    ).eval()
+    weights = {"normal.2_from_0": torch.tensor([0.2, 0.8]), "normal.2_from_1": torch.tensor([0.5, 0.1])}
+    selection.mixture = weights
+    x = (torch.randn(1, 3, 5, 5), torch.randn(1, 3, 5, 5))
+    states = [adapt(state) for adapt, state in zip(cell.adapters, x, strict=True)]
+    expected = sum(
+        weights[f"normal.2_from_{i}"][0] * states[i]
+        + weights[f"normal.2_from_{i}"][1] * cell.operation(2, Edge("nor_conv_1x1", i))(states[i])
+        for i in (0, 1)
+    )
+    assert torch.allclose(cell(*x), expected, atol=1e-6)
+
+
 def test_faults_of_a_genotype_that_does_not_fit_its_network() -> None:
-    make = fixed_cells(Genotype("odd", {"normal": GENOTYPE}))
+    make = FixedBuilder(Genotype("odd", {"normal": GENOTYPE})).cell
     with pytest.raises(UserError) as error:
         make(REDUCE)
     assert str(error.value) == "genotype odd: expected a cell 'reduce', got normal"
@@ -85,10 +106,10 @@ def test_faults_of_a_genotype_that_does_not_fit_its_network() -> None:
         make(CellPlace("normal", (8,), 4, 1, (1,)))
     assert str(error.value) == "the normal cell has 2 inputs, the network gives it 1"
     with pytest.raises(UserError) as error:
-        Supernet(space(), lambda cells: cells(REDUCE))
+        Supernet(space(), lambda builder: builder.cell(REDUCE))
     assert str(error.value) == "space toy: expected a cell 'reduce', got normal"
 
 
 def test_a_fixed_network_holds_nothing_but_its_genotypes_operations() -> None:
-    network = ToyNetwork(fixed_cells(Genotype("g", {"normal": GENOTYPE})))
+    network = ToyNetwork(FixedBuilder(Genotype("g", {"normal": GENOTYPE})))
     assert [list(cell.edges) for cell in network.cells] == [["2_from_0", "2_from_1", "3_from_2", "3_from_1"]] * 2

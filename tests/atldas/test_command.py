@@ -138,14 +138,14 @@ def test_a_search_by_command_with_changed_settings(workplace: Path, capsys: pyte
     expected = "atldas search experiment.yaml --device cpu --set search.steps=2 --set 'name=two words'"
     assert genotype.provenance["command"] == expected
     assert "holds a run already" in fault(capsys, *command)
-    assert "search.steps was 2, now 5" in fault(capsys, *command, "--set", "search.steps=5", "--resume")
+    assert "search.log_every was 10, now 5" in fault(capsys, *command, "--set", "search.log_every=5", "--resume")
     assert main([*command, "--resume"]) == 0
 
 
 def test_an_interrupted_command_says_how_to_go_on(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atldas.search.search", lambda *arguments: None)
+    monkeypatch.setattr("atldas.searching.search", lambda *arguments: None)
     assert main(["search", "experiment.yaml", "--device", "cpu", "--resume"]) == 130
     line = capsys.readouterr().err
     assert line == "interrupted; go on with: atldas search experiment.yaml --device cpu --resume\n"

@@ -16,7 +16,7 @@ from texture import OPERATIONS, RIGHT
 
 from atldas.common.config import from_dict
 from atldas.experiment import Experiment
-from atldas.search import Search
+from atldas.searching import Search
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atldas.cell import fixed_cells
+from atldas.builder import FixedBuilder
 from atldas.classification import ImageClassifier
 from atldas.cost import cost, macs_by_part, operation_cost, parameters
 from atldas.genotype import Genotype
@@ -54,7 +54,7 @@ def test_grouped_strided_convolution() -> None:
 
 
 def test_a_part_that_is_a_list_is_the_sum_of_its_members() -> None:
-    network = ImageClassifier(fixed_cells(Genotype.load("cheapmatting")), 4, 3, 10)
+    network = ImageClassifier(FixedBuilder(Genotype.load("cheapmatting")), 4, 3, 10)
     parts = macs_by_part(network, (1, 3, 16, 16))
     assert list(parts) == ["stem", "cells", "classifier"]
     assert sum(parts.values()) == cost(network, (1, 3, 16, 16)).macs

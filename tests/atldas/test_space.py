@@ -88,6 +88,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ({"concat": [2, 2]}, ["concat[1]: expected nodes of 2..3, each once, got 2"]),
         ({"concat": []}, ["concat: expected one or more nodes of 2..3, got none"]),
         ({"nodes": 0}, ["nodes: expected 1 or more, got 0"]),
+        ({"nodes": 10**6}, ["nodes: expected 32 or less, got 1000000"]),
+        ({"inputs": 10**9}, ["inputs: expected 8 or less, got 1000000000"]),
         ({"node": 0}, ["node: unknown key", "nodes?"]),
     ],
 )

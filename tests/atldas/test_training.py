@@ -22,9 +22,10 @@ from toy import image_folder
 from atldas.cell import Cell, CellPlace, dropped
 from atldas.classification import ImageFolderOptions, ImageFolderTask
 from atldas.command import main
-from atldas.common.config import from_dict, parse_yaml
+from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, logged, read_log
+from atldas.common.yaml_text import parse_yaml
 from atldas.genotype import CellGenotype, Genotype
 from atldas.training import Sgd, Training, TrainingExperiment, train
 

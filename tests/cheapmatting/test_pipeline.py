@@ -19,7 +19,7 @@ from atldas.common.config import to_dict
 from atldas.common.errors import UserError
 from atldas.common.yaml_text import read_yaml
 from atldas.genotype import Genotype
-from atldas.search import Search
+from atldas.searching import Search
 from cheapmatting.command import main
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.matte import Matter
@@ -179,12 +179,12 @@ def test_beginning_twice_and_resuming_nothing(
 ) -> None:
     before = results(finished[0])
     assert main(command(finished[0])) == 2
-    assert "holds a run already; go on by --resume, or name another folder by --out" in one_error(capfd)
+    assert "holds a run already; continue it with --resume, or name another folder with --out" in one_error(capfd)
     assert main(command(finished[0], "--resume", search__search__steps=9)) == 2
     assert "search.steps was 4, now 9" in one_error(capfd)
     assert results(finished[0]) == before
     assert main(command(tmp_path / "new", "--resume")) == 2
-    assert "holds no run to resume; leave out --resume to begin one" in one_error(capfd)
+    assert "holds no run to resume" in one_error(capfd)
     assert not (tmp_path / "new").exists()
 
 

@@ -16,7 +16,7 @@ from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.experiment import Experiment
 from atldas.genotype import Genotype
-from atldas.search import search
+from atldas.searching import search
 from cheapmatting.evaluation.metrics import sad
 from cheapmatting.model.network import CheapMatting, NetworkConfig
 from cheapmatting.task import MattingOptions, MattingTask

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atldas.common.config import read_config
-from atldas.search import Experiment
+from atldas.searching import Experiment
 from cheapmatting.data.name_list import read_names
 from cheapmatting.model.variants import variant
 from cheapmatting.pipeline import Pipeline

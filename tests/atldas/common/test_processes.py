@@ -126,7 +126,7 @@ def children(parent: int) -> list[int]:
 
 
 def test_one_process_needs_nothing() -> None:
-    assert (processes.rank(), processes.count(), processes.count_here()) == (0, 1, 1)
+    assert (processes.rank(), processes.world_size(), processes.local_world_size()) == (0, 1, 1)
     values = torch.arange(3.0)
     assert processes.mean(values) is values
 

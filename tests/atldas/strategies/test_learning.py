@@ -12,7 +12,7 @@ from stripes import CHOICE_SPACE, SPACE, WIDTH_SPACE
 from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from atldas.experiment import Experiment
-from atldas.search import Found, search
+from atldas.searching import Found, search
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from atldas.experiment import Experiment
 from atldas.genotype import Genotype
 from atldas.halving import Archive
 from atldas.oracles import Oracle
-from atldas.search import Search, search
+from atldas.searching import Search, search
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -202,7 +202,7 @@ def test_other_sizes_are_refused(folders, kind):
 
 def test_a_folder_with_a_run_is_not_overwritten(folders):
     folders.measure()
-    with pytest.raises(UserError, match="holds a run already; go on by --resume"):
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
         folders.measure()
     folders.truths = folders.truths.rename(folders.root / "elsewhere")
     with pytest.raises(UserError, match=r"truths was .*; a run is resumed with the settings it was begun with"):

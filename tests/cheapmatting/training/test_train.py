@@ -146,7 +146,7 @@ def test_workers_make_the_same_run(tmp_path: Path, uninterrupted: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 9}, "steps was 8, now 9"),
+        ({"log_every": 2}, "log_every was 1, now 2"),
         ({"losses": {"l1_unknown": 2.0}}, "losses.l1_unknown was 1.0, now 2.0"),
         ({"data": {"size": 96}}, "data.size was 64, now 96"),
     ],
@@ -155,11 +155,41 @@ def test_resuming_with_other_settings(uninterrupted: Path, changes: dict[str, An
     before = outcome(uninterrupted)
     with pytest.raises(UserError, match=re.escape(message)):
         train(small_network(), settings(**changes), uninterrupted, CPU, resume=True)
-    with pytest.raises(UserError, match="holds a run already; go on by --resume"):
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
         train(small_network(), settings(), uninterrupted, CPU)
-    with pytest.raises(UserError, match="holds no run to resume; leave out --resume"):
+    with pytest.raises(UserError, match="holds no run to resume"):
         train(small_network(), settings(), uninterrupted / "other", CPU, resume=True)
     assert outcome(uninterrupted) == before
+
+
+def test_steps_workers_and_checkpoints_may_change_when_a_run_is_resumed(tmp_path: Path) -> None:
+    train(small_network(), settings(steps=3, validation=None), tmp_path, CPU)
+    changed = settings(steps=5, validation=None, workers=1, checkpoint_every=2)
+    assert train(small_network(), changed, tmp_path, CPU, resume=True) is not None
+    assert [row["step"] for row in read_log(tmp_path)] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_wrong_data_folder_leaves_a_folder_for_the_right_one(tmp_path: Path) -> None:
+    wrong = {"size": SIZE, "sources": [{"kind": "cutouts", "foregrounds": str(tmp_path / "absent")}]}
+    for folder, resume in (("run", False), ("resumed", True)):
+        with pytest.raises(UserError, match="absent"):
+            train(small_network(), settings(steps=2, validation=None, data=wrong), tmp_path / folder, CPU)
+        right = settings(steps=2, validation=None)
+        assert train(small_network(), right, tmp_path / folder, CPU, resume) is not None
+
+
+def test_a_file_of_ones_own_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"expected a folder without model\.safetensors"):
+        train(small_network(), settings(), tmp_path, CPU)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_resuming_with_fewer_steps_than_are_done(tmp_path: Path) -> None:
+    assert train(small_network(), settings(steps=3, validation=None), tmp_path, CPU) is not None
+    with pytest.raises(UserError, match=r"steps: expected no fewer than the run has done: 3 in all stages, got 2"):
+        train(small_network(), settings(steps=2, validation=None), tmp_path, CPU, resume=True)
+    assert train(small_network(), settings(steps=3, validation=None), tmp_path, CPU, resume=True) is not None
 
 
 def test_resuming_with_another_network(tmp_path: Path) -> None:

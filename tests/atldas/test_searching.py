@@ -25,7 +25,7 @@ from atldas.experiment import Experiment
 from atldas.genotype import Genotype
 from atldas.halving import Archive
 from atldas.oracles import Oracle
-from atldas.search import COLUMNS, Search, load_search, search
+from atldas.searching import COLUMNS, Search, load_search, search
 
 CPU = torch.device("cpu")
 STEPS = 14
@@ -229,12 +229,42 @@ def test_a_second_start_and_other_settings_are_refused(
     with monkeypatch.context() as patch:
         patch.setattr(ImageFolderTask, "loss", at_call(1, interrupt))
         search(experiment(data), tmp_path, CPU)
-    with pytest.raises(UserError, match="holds a run already; go on by --resume"):
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
         search(experiment(data), tmp_path, CPU)
     with pytest.raises(UserError, match=r"config\.yaml: seed was 3, now 4; a run is resumed with the settings"):
         search(experiment(data, seed=4), tmp_path, CPU, resume=True)
     with pytest.raises(UserError, match="holds no run to resume"):
         search(experiment(data), tmp_path / "absent", CPU, resume=True)
+
+
+@pytest.mark.parametrize("name", ["genotype.yaml", "log.csv", "checkpoint.pt", "pruned.csv", "config.yaml"])
+def test_a_file_of_ones_own_in_the_folder_is_not_replaced(data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"expected a folder without {name}, which the run would replace"):
+        search(experiment(data), tmp_path, CPU)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_a_finished_search_goes_on_with_more_steps(data: Path, tmp_path: Path) -> None:
+    settings = {"steps": 4, "architecture": {"start": 2}, "log_every": 1}
+    assert search(experiment(data, search=settings), tmp_path, CPU) is not None
+    assert search(experiment(data, search={**settings, "steps": 7}), tmp_path, CPU, resume=True) is not None
+    assert [row["step"] for row in read_log(tmp_path)] == [str(step) for step in range(7)]
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 7
+    assert Genotype.load(tmp_path / "genotype.yaml").provenance["steps"] == 7
+
+
+def test_the_checkpoint_that_is_left_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = ImageFolderTask.loss, 0
+
+    def loss(self: ImageFolderTask, network: nn.Module, batch: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return original(self, network, batch) * (math.nan if calls == 15 else 1.0)  # step 8; one is saved every 5
+
+    monkeypatch.setattr(ImageFolderTask, "loss", loss)
+    with pytest.raises(UserError, match=r"got nan at step 8; the checkpoint is of step 5\. Lower"):
+        search(experiment(data), tmp_path, CPU)
 
 
 def test_a_space_that_changed_under_a_run_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

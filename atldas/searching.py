@@ -17,11 +17,11 @@ from . import __version__
 from .budget import Budget, make_budget
 from .cell_picture import draw_cells
 from .common.config import Source, from_dict, load_object, read_config, to_dict
-from .common.curves import draw_curves
+from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, RunLog, load_checkpoint, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
 from .cost import operation_cost
 from .cost_tables import mac_tables, parameter_tables
 from .distribution import Distribution, Factor
@@ -36,7 +36,7 @@ from .space import Space
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
-from .task import Task, with_options
+from .task import make_task, measured, with_options
 from .training import Sgd, require_finite
 from .variables import edge_variable
 
@@ -44,6 +44,12 @@ HISTORY = 200  # how often in a search the distribution is written down
 COLLAPSED = 0.5  # an expected share of weight-free operations over which a person is warned
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
+
+
+GENOTYPE, CANDIDATES, CELLS, PRUNED = "genotype.yaml", "candidates.csv", "cells.png", "pruned.csv"
+MEASURED = "measured.json"
+WRITES = (CHECKPOINT, LOG, CURVES, GENOTYPE, CANDIDATES, CELLS, PRUNED, MEASURED, PROBABILITIES, LEARNT)
+CHANGEABLE = ("search.steps", "search.checkpoint_every")  # when a search is resumed
 
 
 class Search:
@@ -59,12 +65,11 @@ class Search:
         self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
     ) -> None:
         self.device = device
-        make_task = with_options(load_object(experiment.task, source, "task"), source, "task")
-        self.space = Space.load(experiment.space)  # after the task, which may add operations of its own
         torch.manual_seed(experiment.seed)
-        options = from_dict(make_task.Options, experiment.task_options, source, at="task_options")
+        # Before the space: the task's module may add operations of its own.
+        self.task, options = make_task(experiment.task, experiment.task_options, experiment.seed, device, source)
         self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
-        self.task: Task = make_task(options, experiment.seed, device)
+        self.space = Space.load(experiment.space)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.distribution = Distribution(self.space)
         self.generator = torch.Generator().manual_seed(experiment.seed)
@@ -73,7 +78,7 @@ class Search:
         if experiment.budget:
             self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
         self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps)
-        self.archive = Archive(folder / "measured.json")
+        self.archive = Archive(folder / MEASURED)
         given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
         names = [rung.oracle.name for rung in self.rungs]
@@ -112,10 +117,19 @@ class Search:
             return torch.optim.SGD(learned, settings.lr, weight_decay=settings.weight_decay)
         return torch.optim.Adam(learned, settings.lr, settings.betas, weight_decay=settings.weight_decay)
 
+    def check_metric(self) -> None:
+        """Measure an untrained child once: a task whose metric is no number must not be found out after the search.
+
+        Raises:
+            UserError: the task's `measure` does not return a number.
+        """
+        with torch.random.fork_rng(devices=[]):  # a measurement that draws random numbers changes no search
+            measured(self.task, self.supernet.fixed(self.supernet.child).eval())
+
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
         """Search until the last step, from `state` if there is one. False if a person interrupted it."""
         settings = self.experiment.search
-        if state:
+        if state is not None:
             try:
                 self.load_state_dict(state)
             except (KeyError, RuntimeError, ValueError) as error:
@@ -137,7 +151,7 @@ class Search:
                     held_out_loss = self.architecture_step(held_out)
                 if self.pruner and self.architecture_steps and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
-                    write_pruned(folder / "pruned.csv", self.pruned)
+                    write_pruned(folder / PRUNED, self.pruned)
                 if self.step % self.history_every == 0:
                     self.history.append((self.step, self.probabilities()))
                 if self.step % settings.log_every == 0:
@@ -148,9 +162,13 @@ class Search:
                 self.step += 1
                 bar.update()
                 if self.step % settings.checkpoint_every == 0:
-                    save_checkpoint(folder / CHECKPOINT, self.state_dict())
-            save_checkpoint(folder / CHECKPOINT, self.state_dict())
+                    self._save(folder)
+            self._save(folder)
         return self.step == settings.steps and not interruption.requested
+
+    def _save(self, folder: Path) -> None:
+        save_checkpoint(folder / CHECKPOINT, self.state_dict())
+        self.weights.saved_step = self.step
 
     def weight_step(self, batch: Any) -> float:
         """Train the weights of what the strategy selects on a training batch; returns the loss."""
@@ -174,7 +192,7 @@ class Search:
         for parameter, gradient in zip(learned, gradients, strict=True):
             parameter.grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.max_grad_norm)
-        require_finite(self.step, loss=value, gradient=float(norm))
+        require_finite(self.step, self.weights.saved_step, loss=value, gradient=float(norm))
         self.architecture_optimizer.step()
         return value
 
@@ -237,6 +255,7 @@ class Search:
         """Undo `state_dict`."""
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
         self.warned = state["warned"]
+        self.weights.saved_step = self.step
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
         self.history = [(step, probabilities) for step, probabilities in state["history"]]
         self.supernet.load_state_dict(state["supernet"])
@@ -302,7 +321,9 @@ def search(
     """
     folder = Path(folder)
     running = Search(experiment, folder, device, source)
-    state = open_run(folder, to_dict(dataclasses.replace(running.experiment, training=None)), resume)
+    running.check_metric()
+    settings = to_dict(dataclasses.replace(running.experiment, training=None))
+    state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
@@ -311,11 +332,11 @@ def search(
         experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command),
         winner.child.choices,
     )  # fmt: skip
-    genotype.save(folder / "genotype.yaml")
-    write_candidates(folder / "candidates.csv", candidates, running.task.metric)
+    genotype.save(folder / GENOTYPE)
+    write_candidates(folder / CANDIDATES, candidates, running.task.metric)
     write_probabilities(folder / PROBABILITIES, running.space, running.history)
     if genotype.cells:
-        draw_cells(genotype, folder / "cells.png")
+        draw_cells(genotype, folder / CELLS)
     draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
     if learnt:
