@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import os
 import signal
@@ -20,8 +21,11 @@ from atldas.classification import ImageFolderTask
 from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, read_log
+from atldas.experiment import Experiment
 from atldas.genotype import Genotype
-from atldas.searching import COLUMNS, Experiment, Search, search
+from atldas.halving import Archive
+from atldas.oracles import Inherited, Oracle, ShortTraining
+from atldas.searching import COLUMNS, Search, load_search, search
 
 CPU = torch.device("cpu")
 STEPS = 14
@@ -36,24 +40,35 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def experiment(data: Path, sampler: str = "straight_through", **settings: Any) -> Experiment:
+def experiment(data: Path, strategy: str = "atldas", **settings: Any) -> Experiment:
+    options = {"children": 2, "memory": 16, "macs_weight": 0.1} if strategy == "atldas" else {}
     return from_dict(
         Experiment,
         {
-            "schema": 1,
+            "schema": 2,
             "name": "stripes",
             "space": str(data / "small.yaml"),
             "task": "atldas.classification:ImageFolderTask",
             "task_options": {"folder": str(data / "stripes"), "image_size": 16, "channels": 4, "depth": 3, "batch": 4},
             "seed": 3,
+            "strategy": strategy,
+            "strategy_options": options,
             "search": {
                 "steps": STEPS,
-                "architecture": {"sampler": sampler, "lr": 0.3, "start": 2, "macs_weight": 0.1},
-                "pruning": {"threshold": 0.25, "patience": 2, "every": 2},
+                "architecture": {"lr": 2.0, "start": 2},
+                "pruning": {"share": 0.8, "patience": 2, "every": 2},
                 "log_every": 1,
                 "checkpoint_every": 5,
             },
-            "evaluation": {"most_probable": 3, "samples": 2, "calibration_batches": 2},
+            "evaluation": {
+                "most_probable": 3,
+                "samples": 2,
+                "controls": 2,
+                "rungs": [
+                    {"oracle": "inherited", "calibration_batches": 2, "keep": 2},
+                    {"oracle": "short_training", "steps": 3},
+                ],
+            },
             **settings,
         },
         "experiment",
@@ -81,43 +96,49 @@ def interrupt() -> None:
 
 def test_writes_everything_and_a_genotype_that_loads(data: Path, tmp_path: Path) -> None:
     made = experiment(data)
-    winner = search(made, tmp_path / "run", CPU, command="atldas search e.yaml")
-    assert winner is not None
+    found = search(made, tmp_path / "run", CPU, command="atldas search e.yaml")
+    assert found is not None
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "config.yaml", "checkpoint.pt", "log.csv", "tensorboard", "genotype.yaml", "candidates.csv", "cells.png",
-        "curves.png", "pruned.csv",
+        "config.yaml", "checkpoint.pt", "log.csv", "tensorboard", "measured.json", "genotype.yaml", "candidates.csv",
+        "probabilities.csv", "learnt.csv", "cells.png", "curves.png", "pruned.csv",
     }  # fmt: skip
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
     for name in ("cells.png", "curves.png"):
         assert cv2.imread(str(tmp_path / "run" / name)).std() > 1
 
-    genotype = Genotype.load(tmp_path / "run" / "genotype.yaml")
-    assert genotype == winner.child and genotype.name == "stripes" and set(genotype.cells) == {"normal", "reduce"}
+    genotype, winner = Genotype.load(tmp_path / "run" / "genotype.yaml"), found.candidates[0]
+    assert genotype == found.genotype and genotype.cells == winner.child.cells
+    assert genotype.name == "stripes" and set(genotype.cells) == {"normal", "reduce"}
     assert genotype.network["channels"] == 4
-    assert genotype.provenance["scores"]["accuracy"] == winner.recalibrated
+    assert genotype.provenance["scores"] == {f"accuracy_{oracle}": figure for oracle, figure in winner.figures.items()}
     assert genotype.provenance["command"] == "atldas search e.yaml" and genotype.provenance["seed"] == 3
+    assert genotype.provenance["strategy"] == "atldas"
 
     with (tmp_path / "run" / "candidates.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    accuracies = [float(row["accuracy_recalibrated"]) for row in table]
-    assert 3 <= len(table) <= 5 and accuracies == sorted(accuracies, reverse=True)
-    assert len({row["cells"] for row in table}) == len(table)
-    assert float(table[0]["accuracy_recalibrated"]) == winner.recalibrated
+    assert 3 <= len(table) <= 5 and len({row["child"] for row in table}) == len(table)
+    trained = [row["accuracy_short_training_3"] for row in table]
+    assert all(trained[:2]) and not any(trained[2:])
+    assert float(trained[0]) == winner.figures["short_training_3"] >= float(trained[1])
+    dropped = [float(row["accuracy_inherited"]) for row in table[2:]]
+    assert dropped == sorted(dropped, reverse=True)
+    assert min(float(row["accuracy_inherited"]) for row in table[:2]) >= max(dropped)
 
     rows = read_log(tmp_path / "run")
     assert [int(row["step"]) for row in rows] == list(range(STEPS)) and tuple(rows[0]) == ("step", *COLUMNS)
     assert [row["held_out_loss"] == "" for row in rows] == [True, True] + [False] * (STEPS - 2)
     assert all(math.isfinite(float(value)) for row in rows for value in row.values() if value)
-    assert float(rows[0]["uniform_share"]) == 1.0 and float(rows[0]["temperature"]) == 5.0
-    assert float(rows[0]["entropy"]) == pytest.approx(2 * math.log(2 * 3 * 3 * 3), abs=1e-4)
+    uniform = 2 * math.log(2 * 3 * 3 * 3)
+    assert float(rows[0]["entropy"]) == pytest.approx(uniform, abs=1e-4) and float(rows[-1]["entropy"]) < uniform - 0.1
     assert float(rows[0]["weight_free_share"]) == pytest.approx(2 / 3)
+    assert float(rows[0]["best_probability"]) == pytest.approx(1 / 54**2, rel=1e-4)
+    assert {kind: len(figures) for kind, figures in found.learnt.items()} == {"learned": 2, "random": 2}
     assert from_dict(Experiment, to_dict(made), "again") == made
 
 
 def same_results(a: Path, b: Path) -> None:
-    assert (a / "log.csv").read_bytes() == (b / "log.csv").read_bytes()
-    assert (a / "candidates.csv").read_bytes() == (b / "candidates.csv").read_bytes()
-    assert (a / "pruned.csv").read_bytes() == (b / "pruned.csv").read_bytes()
+    for name in ("log.csv", "candidates.csv", "pruned.csv", "probabilities.csv", "measured.json", "learnt.csv"):
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
     assert Genotype.load(a / "genotype.yaml").cells == Genotype.load(b / "genotype.yaml").cells
     first, second = load_checkpoint(a / "checkpoint.pt"), load_checkpoint(b / "checkpoint.pt")
     for part in ("supernet", "distribution", "pruner"):
@@ -126,21 +147,38 @@ def same_results(a: Path, b: Path) -> None:
             assert torch.equal(tensor, second[part][name]), name
 
 
-@pytest.mark.parametrize("sampler", ["straight_through", "score_function"])
+@pytest.mark.parametrize("strategy", ["atldas", "gdas"])
 def test_an_interrupted_search_resumes_to_the_same_bits(
-    data: Path, tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = experiment(data, sampler)
+    """Stopped twice in the loop, once between two checks of pruning, and once in the choice."""
+    made = experiment(data, strategy)
+    judged = {"atldas": 2, "gdas": 1}[strategy]  # losses of an architecture step, which steps 0 and 1 do not have
     assert search(made, tmp_path / "whole", CPU) is not None
 
-    with monkeypatch.context() as patch:
-        patch.setattr(ImageFolderTask, "loss", at_call(12, interrupt))  # steps 0 and 1 have one loss, the others two
-        assert search(made, tmp_path / "parts", CPU) is None
-    assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["step"] == 7
+    def stopped(step: int, begun: int = 0, resume: bool = True) -> None:
+        calls = sum(1 + judged * (s >= 2) for s in range(begun, step)) + 1
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageFolderTask, "loss", at_call(calls, interrupt))
+            assert search(made, tmp_path / "parts", CPU, resume=resume) is None
+        assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["step"] == step + 1
+
+    stopped(6, resume=False)
+    stopped(8, begun=7)
     assert not (tmp_path / "parts" / "genotype.yaml").exists()
+
+    original = Archive.measure
+
+    def tired(self: Archive, oracle: Oracle, child: Genotype) -> float:
+        if oracle.name == "short_training_3":
+            raise KeyboardInterrupt
+        return original(self, oracle, child)
+
     with monkeypatch.context() as patch:
-        patch.setattr(ImageFolderTask, "loss", at_call(3, interrupt))  # and once more, between two checks of pruning
-        assert search(made, tmp_path / "parts", CPU, resume=True) is None
+        patch.setattr(Archive, "measure", tired)
+        with pytest.raises(KeyboardInterrupt):
+            search(made, tmp_path / "parts", CPU, resume=True)
+    assert not (tmp_path / "parts" / "genotype.yaml").exists()
     assert search(made, tmp_path / "parts", CPU, resume=True) is not None
     same_results(tmp_path / "whole", tmp_path / "parts")
 
@@ -148,8 +186,14 @@ def test_an_interrupted_search_resumes_to_the_same_bits(
     removed = sum(int((~mask).sum()) for name, mask in pruned.items() if "allowed" in name)
     told = (tmp_path / "whole" / "pruned.csv").read_text().splitlines()
     assert removed > 0 and len(told) == 1 + removed
-    # A finished search resumes to its results once more.
-    assert search(made, tmp_path / "parts", CPU, resume=True) is not None
+
+    def again(self: Oracle, child: Genotype) -> float:
+        pytest.fail("measures a second time")
+
+    with monkeypatch.context() as patch:  # a finished search resumes to its results once more, from its archive
+        patch.setattr(Inherited, "measure", again)
+        patch.setattr(ShortTraining, "measure", again)
+        assert search(made, tmp_path / "parts", CPU, resume=True) is not None
     same_results(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -163,7 +207,7 @@ def test_a_killed_search_resumes_from_its_last_checkpoint(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ImageFolderTask, "loss", at_call(14, die))
+        patch.setattr(ImageFolderTask, "loss", at_call(20, die))
         with pytest.raises(MemoryError):
             search(made, tmp_path / "parts", CPU)
     assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["step"] == 5
@@ -174,7 +218,7 @@ def test_a_killed_search_resumes_from_its_last_checkpoint(
 
 def test_an_interruption_in_the_last_step_is_heard(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ImageFolderTask, "loss", at_call(2 * STEPS - 2, interrupt))
+        patch.setattr(ImageFolderTask, "loss", at_call(3 * STEPS - 4, interrupt))
         assert search(experiment(data), tmp_path, CPU) is None
     assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == STEPS
     assert search(experiment(data), tmp_path, CPU, resume=True) is not None
@@ -217,7 +261,7 @@ def test_the_checkpoint_that_is_left_is_named(data: Path, tmp_path: Path, monkey
     def loss(self: ImageFolderTask, network: nn.Module, batch: Any) -> Tensor:
         nonlocal calls
         calls += 1
-        return original(self, network, batch) * (math.nan if calls == 15 else 1.0)  # step 8; one is saved every 5
+        return original(self, network, batch) * (math.nan if calls == 21 else 1.0)  # step 8; one is saved every 5
 
     monkeypatch.setattr(ImageFolderTask, "loss", loss)
     with pytest.raises(UserError, match=r"got nan at step 8; the checkpoint is of step 5\. Lower"):
@@ -236,7 +280,7 @@ def test_a_space_that_changed_under_a_run_is_named(data: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize("call", [1, 4])  # a weight step, an architecture step
+@pytest.mark.parametrize("call", [1, 5])  # a weight step, the second judged child of an architecture step
 def test_a_loss_that_is_not_finite_is_named_and_spoils_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: float, call: int
 ) -> None:
@@ -248,10 +292,8 @@ def test_a_loss_that_is_not_finite_is_named_and_spoils_nothing(
         return original(self, network, batch) * (bad if calls == call else 1.0)
 
     monkeypatch.setattr(ImageFolderTask, "loss", loss)
-    running = Search(experiment(data), CPU)
-    with pytest.raises(
-        UserError, match=rf"finite loss, got {bad} at step {0 if call == 1 else 2}; there is no checkpoint"
-    ):
+    running = Search(experiment(data), tmp_path, CPU)
+    with pytest.raises(UserError, match=rf"finite loss, got {bad} at step {0 if call == 1 else 2}; there is no"):
         running.run(tmp_path, None)
     assert not (tmp_path / "checkpoint.pt").exists()
     assert all(p.isfinite().all() for p in [*running.supernet.parameters(), *running.distribution.parameters()])
@@ -262,7 +304,15 @@ def test_a_loss_that_is_not_finite_is_named_and_spoils_nothing(
     [
         ({"task": "atldas.classification:NoSuchTask"}, "e.yaml: task: expected .*has no NoSuchTask"),
         ({"task": "no_such_module:Task"}, "e.yaml: task: expected .*there is no module no_such_module"),
-        ({"task": "math:sqrt"}, "e.yaml: task: expected a task, got math:sqrt"),
+        ({"task": "math:sqrt"}, "e.yaml: task: expected a task .*, got math:sqrt without Options, metric"),
+        ({"strategy": "math:sqrt"}, "e.yaml: strategy: expected a class with Options, got sqrt"),
+        ({"strategy_options": {"childs": 3}}, "e.yaml: strategy_options.childs: unknown key .did you mean children"),
+        ({"strategy": "gdas", "strategy_options": {"children": 3}}, "e.yaml: strategy_options.children: unknown key"),
+        (
+            {"evaluation": {"rungs": [{"oracle": "inherited"}, {"oracle": "inherited", "calibration_batches": 3}]}},
+            "e.yaml: evaluation.rungs: expected oracles that differ, got inherited, inherited",
+        ),
+        ({"budget": {"gmacs": 1e-6}}, "budget: gmacs .*: expected a limit that some child keeps"),
         ({"task_options": {"foldr": "x"}}, "e.yaml: task_options.foldr: unknown key .did you mean folder"),
         ({"space": "dart"}, "dart: no such file, nor a shipped space"),
     ],
@@ -278,15 +328,14 @@ def test_faulty_settings_are_named_before_a_folder_is_made(
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
+        ("architecture", {"betas": [0.5, 1.0]}, r"search.architecture.betas\[1\]: expected less than 1, got 1.0"),
         (
             "architecture",
-            {"sampler": "straigt_through"},
-            "search.architecture.sampler: expected one of straight_through",
+            {"start": 3},
+            r"search: expected the first architecture step under steps \(3\), or nothing is",
         ),
-        ("training", {"sampler": "darts"}, "search.training.sampler: expected one of uniform, mixed"),
-        ("architecture", {"betas": [0.5, 1.0]}, r"search.architecture.betas\[1\]: expected less than 1, got 1.0"),
-        ("pruning", {"treshold": 0.1}, "search.pruning.treshold: unknown key .did you mean threshold"),
-        ("steps", 0, "search.steps: expected 1 or more, got 0"),
+        ("pruning", {"treshold": 0.1}, "search.pruning.treshold: unknown key"),
+        ("steps", -1, "search.steps: expected 0 or more, got -1"),
     ],
 )
 def test_faulty_search_settings_are_named(data: Path, path: str, value: Any, said: str) -> None:
@@ -294,60 +343,81 @@ def test_faulty_search_settings_are_named(data: Path, path: str, value: Any, sai
         experiment(data, search={"steps": 3, path: value})
 
 
-def learning(folder: Path, sampler: str, steps: int, **architecture: Any) -> Search:
-    """A search over `none` and a convolution on images that only a convolution's features tell apart."""
-    space = SPACE_FILE.replace("[skip_connect, max_pool_3x3, nor_conv_1x1]", "[none, nor_conv_1x1]")
-    space = space.replace("nodes: 2", "nodes: 1")
-    folder.mkdir(exist_ok=True)
-    (folder / "space.yaml").write_text(space)
-    made = from_dict(
-        Experiment,
-        {
-            "schema": 1, "name": "learns", "space": str(folder / "space.yaml"), "task": "toy:BrightnessTask",
-            "search": {
-                "steps": steps, "weights": {"lr": 0.1}, "log_every": 1000, "checkpoint_every": 1000,
-                "architecture": {"sampler": sampler, "lr": 0.1, **architecture},
-            },
-        },
-        "experiment",
-    )  # fmt: skip
-    running = Search(made, CPU)
-    running.run(folder, None)
+@pytest.mark.parametrize(("name", "said"), [("atlas", "did you mean atldas"), ("nothing", "one of atldas")])
+def test_a_strategy_that_is_not_there_is_named(data: Path, name: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"^experiment: strategy: expected .*{said}"):
+        experiment(data, strategy=name)
+
+
+def test_a_finished_search_is_loaded_and_an_unfinished_one_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = experiment(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFolderTask, "loss", at_call(1, interrupt))
+        search(made, tmp_path / "run", CPU)
+    with pytest.raises(UserError, match=rf"expected a finished search, got one at step 1 of {STEPS}; finish it with"):
+        load_search(tmp_path / "run", CPU)
+    found = search(made, tmp_path / "run", CPU, resume=True)
+    assert found is not None
+    loaded = load_search(tmp_path / "run", CPU)
+    for a, b in ((found.search.supernet, loaded.supernet), (found.search.distribution, loaded.distribution)):
+        assert all(torch.equal(t, b.state_dict()[name]) for name, t in a.state_dict().items())
+
+
+@pytest.fixture
+def begun(data: Path, tmp_path: Path) -> Search:
+    """After a few steps."""
+    running = Search(experiment(data), tmp_path, CPU)
+    for batch in itertools.islice(running.task.training_batches(0), 3):
+        running.weight_step(batch)
     return running
 
 
-@pytest.mark.parametrize("sampler", ["straight_through", "score_function"])
-def test_a_search_learns_which_operation_is_right(tmp_path: Path, sampler: str) -> None:
-    running = learning(tmp_path, sampler, 250)
-    _, best = running.distribution.most_probable(1)[0]
-    ((_, edge),) = best.cells["normal"].edges()
-    assert edge.operation == "nor_conv_1x1"
-    none, conv = running.distribution.cell("normal").log_operations()[edge.input].exp().tolist()
-    assert conv > 4 * none
+def test_an_architecture_step_moves_no_weight_no_statistic_and_leaves_no_gradient(begun: Search) -> None:
+    before = {name: tensor.clone() for name, tensor in begun.supernet.state_dict().items()}
+    logits = [p.clone() for p in begun.distribution.parameters()]
+    begun.weights.optimizer.zero_grad()
+    begun.architecture_step(begun.task.held_out_batches(0))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in begun.supernet.state_dict().items())
+    assert all(p.grad is None for p in begun.supernet.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(logits, begun.distribution.parameters(), strict=True))
 
 
-def test_a_weight_on_macs_makes_the_cheap_operation_win(tmp_path: Path) -> None:
-    running = learning(tmp_path, "straight_through", 120, macs_weight=20.0)
-    _, best = running.distribution.most_probable(1)[0]
-    assert {edge.operation for _, edge in best.cells["normal"].edges()} == {"none"}
+def test_a_weight_step_moves_no_logit_and_nothing_that_was_not_drawn(begun: Search) -> None:
+    logits = [p.clone() for p in begun.distribution.parameters()]
+    before = {name: p.clone() for name, p in begun.supernet.named_parameters()}
+    held = {name for name, p in begun.supernet.named_parameters() if p in begun.weights.optimizer.state}
+    begun.weight_step(next(begun.task.training_batches(3)))
+    assert all(torch.equal(a, b) for a, b in zip(logits, begun.distribution.parameters(), strict=True))
+    drawn = {name for name, p in begun.supernet.named_parameters() if p.grad is not None}
+    assert drawn == {name for name, p in begun.supernet.named_parameters() if not torch.equal(p, before[name])}
+    now = {name for name, p in begun.supernet.named_parameters() if p in begun.weights.optimizer.state}
+    assert now == held | drawn and now != set(before)
+
+
+def test_batches_that_a_strategy_does_not_use_are_counted(data: Path, tmp_path: Path) -> None:
+    """A resumed run else judges on batches that were seen."""
+    running = Search(experiment(data), tmp_path, CPU)
+    running.strategy.objective = lambda batch, step: None  # type: ignore[method-assign]
+    held_out = running.task.held_out_batches(0)
+    assert running.architecture_step(held_out) is None
+    state = running.state_dict()
+    assert state["architecture_steps"] == 1
+    following = next(running.task.held_out_batches(state["architecture_steps"]))
+    assert torch.equal(next(held_out).images, following.images)
+
+
+def test_a_collapse_to_operations_without_weights_is_told_once(begun: Search, caplog: pytest.LogCaptureFixture) -> None:
+    def row() -> None:
+        begun._warn_of_collapse(begun.figures(1.0, None))
+
+    row()
+    assert caplog.text == ""  # two thirds, as at first
     with torch.no_grad():
-        left = float(running.expected_macs()) - running.constant_macs
-    assert left < 0.2 * (running.uniform_macs - running.constant_macs)
-
-
-def test_an_architecture_step_moves_no_weight_and_leaves_no_gradient(tmp_path: Path) -> None:
-    running = learning(tmp_path, "straight_through", 3)
-    before = [p.clone() for p in running.supernet.parameters()]
-    logits = [p.clone() for p in running.distribution.parameters()]
-    running.weight_optimizer.zero_grad()
-    running.architecture_step(next(running.task.held_out_batches(0)))
-    assert all(torch.equal(a, b) for a, b in zip(before, running.supernet.parameters(), strict=True))
-    assert all(p.grad is None for p in running.supernet.parameters())
-    assert any(not torch.equal(a, b) for a, b in zip(logits, running.distribution.parameters(), strict=True))
-
-
-def test_a_weight_step_moves_no_logit(tmp_path: Path) -> None:
-    running = learning(tmp_path, "straight_through", 3)
-    logits = [p.clone() for p in running.distribution.parameters()]
-    running.weight_step(next(running.task.training_batches(0)))
-    assert all(torch.equal(a, b) for a, b in zip(logits, running.distribution.parameters(), strict=True))
+        for variable, categorical in begun.distribution.items():
+            if "nor_conv_1x1" in variable.options:
+                categorical.logits[variable.options.index("nor_conv_1x1")] = -9.0
+    row()
+    row()
+    assert caplog.text.count("operations without weights have 100% of the probability (67% at first)") == 1
