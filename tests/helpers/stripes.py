@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from atldas.builder import Builder
 from atldas.cell import CellPlace
-from atldas.common.config import config, parse_yaml
+from atldas.common.config import config
+from atldas.common.yaml_text import parse_yaml
 from atldas.cost_tables import mac_tables
 from atldas.distribution import Distribution
 from atldas.evaluate import EvaluationConfig
@@ -150,4 +151,4 @@ def context(of: Space, task: Task | None = None) -> Context:
 
 def choice_context() -> Context:
     """A context of `CHOICE_SPACE`."""
-    return context(Space.from_plain(parse_yaml(CHOICE_SPACE, "test"), "test"))
+    return context(Space.from_dict(parse_yaml(CHOICE_SPACE, "test"), "test"))
