@@ -332,7 +332,7 @@ def test_faulty_settings_are_named_before_a_folder_is_made(
         (
             "architecture",
             {"start": 3},
-            r"search: expected the first architecture step under steps \(3\), or nothing is",
+            r"search: expected the first architecture step under steps \(3\), or",
         ),
         ("pruning", {"treshold": 0.1}, "search.pruning.treshold: unknown key"),
         ("steps", -1, "search.steps: expected 0 or more, got -1"),
