@@ -14,6 +14,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -118,6 +119,18 @@ def span(seconds: float) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
+def follow_parent() -> None:
+    """Ends this process soon after the one that started it is gone, also when that one was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run(jobs: list[Job], folder: Path, processes: int) -> int:
     """Renders what is missing. Returns how many pictures failed."""
     missing = [job for job in jobs if not job.path.exists()]
@@ -125,7 +138,7 @@ def run(jobs: list[Job], folder: Path, processes: int) -> int:
     failed, start = 0, time.monotonic()
     # Processes are replaced now and then, because Blender does not return all of its memory.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(processes, context, follow_parent, max_tasks_per_child=20) as pool:
         waiting = {pool.submit(render_picture, job): job for job in missing}
         for done, future in enumerate(as_completed(waiting), 1):
             job, error = waiting[future], future.exception()
@@ -154,8 +167,8 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--processes", type=int, default=1, help="pictures rendered at once; at most one a core")
     result.add_argument("--threads", type=int, default=1, help="threads of each process")
-    result.add_argument("--colour-samples", type=int, default=10, help="samples a pixel for colour, then denoised")
-    result.add_argument("--alpha-samples", type=int, default=128, help="most samples a pixel for alpha")
+    result.add_argument("--colour-samples", type=int, default=7, help="samples a pixel for colour, then denoised")
+    result.add_argument("--alpha-samples", type=int, default=96, help="most samples a pixel for alpha")
     return result
 
 

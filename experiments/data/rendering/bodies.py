@@ -39,10 +39,10 @@ def bust(rng: np.random.Generator) -> tuple[Body, list[Mesh]]:
         Part((0, 0.12, -2.8), (1.15, 0.52, 1.6), cloth, furry=False),
         *pair(1.28, 0.16, -2.6, (0.32, 0.36, 1.0), cloth, furry=False),
     ]
-    body = Body(parts, blend=0.035, noise=waves(rng, 1.2), amount=0.012, mottle=0.035)
+    body = Body(parts, blend=0.035, noise=waves(rng, 1.2), amount=0.012, mottle=0.035, cells=96)
     iris = rng.choice([[0.02, 0.01, 0.005], [0.08, 0.04, 0.015], [0.05, 0.12, 0.2], [0.06, 0.1, 0.05]])
     eyes = [ball(np.array([side * 0.26, -0.7, -0.04]), 0.115, eye_colours(iris, 0.86)) for side in (-1, 1)]
-    return body, [surface(body, rng, 96), *eyes]
+    return body, [surface(body, rng), *eyes]
 
 
 def eye_colours(iris: Array, edge: float, gaze: tuple[float, float, float] = (0.0, -1.0, 0.0)):

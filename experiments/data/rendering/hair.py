@@ -127,8 +127,8 @@ def tied_hair(rng: np.random.Generator) -> Subject:
     path = roots[:, None] * (1 - t) + (tie + rng.normal(0, 0.035, (count, 1, 3))) * t
     flat = path.reshape(-1, 3)
     for _ in range(2):
-        depth = body.distance(flat) - 0.03 - np.tile(0.05 * along(first), count)
-        flat = flat - np.minimum(depth, 0)[:, None] * body.gradient(flat)
+        depth = body.grid.distance(flat) - 0.03 - np.tile(0.05 * along(first), count)
+        flat = flat - np.minimum(depth, 0)[:, None] * body.grid.gradient(flat)
     path = flat.reshape(path.shape)
     lengths = rng.uniform(0.8, 2.4) * (1 - rng.beta(1, 5, count) * 0.7)
     groom = Groom(rng.uniform(0.1, 0.25), breeze(rng, 0.4), 0.06, 1.5, 0.03, 0.03)
@@ -317,7 +317,7 @@ def braids(rng: np.random.Generator) -> Subject:
     t = along(first)[None, :, None]
     flat = (roots[:, None] * (1 - t) + ties[owner][:, None] * t).reshape(-1, 3)
     for _ in range(2):
-        flat = flat - np.minimum(body.distance(flat) - 0.04, 0)[:, None] * body.gradient(flat)
+        flat = flat - np.minimum(body.grid.distance(flat) - 0.04, 0)[:, None] * body.grid.gradient(flat)
     head = flat.reshape(count, first, 3)
     thick = rng.uniform(0.6, 1.0) * (0.13 if plaits <= 2 else 0.3 / plaits**0.75)
     tail = _plait(fall[owner], rng, thick)

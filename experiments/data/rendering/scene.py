@@ -25,8 +25,8 @@ class Quality:
     """What a picture costs."""
 
     size: int = 448
-    colour_samples: int = 10
-    alpha_samples: int = 128
+    colour_samples: int = 7
+    alpha_samples: int = 96
     threads: int = 1
 
 

@@ -100,10 +100,10 @@ def grow(
 
 def _slide(body: Body, position: Array, direction: Array, clearance: float) -> tuple[Array, Array]:
     """Points moved out of the body, their directions turned along its surface."""
-    depth = body.distance(position) - clearance
+    depth = body.grid.distance(position) - clearance
     hit = np.flatnonzero(depth < 0)
     if hit.size:
-        normal = body.gradient(position[hit])
+        normal = body.grid.gradient(position[hit])
         position, direction = position.copy(), direction.copy()
         position[hit] -= depth[hit, None] * normal
         inward = np.minimum((direction[hit] * normal).sum(-1, keepdims=True), 0)
