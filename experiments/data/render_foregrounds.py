@@ -26,6 +26,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from rendering import finish
 from rendering.kinds import KINDS, choose
+from rendering.strands import fit
 
 COLUMNS = ("file", "seed", "index", "kind", "width", "height", "soft_fraction")
 
@@ -65,6 +66,7 @@ def render_picture(job: Job) -> Path:
 
     rng = np.random.default_rng([job.seed, job.index, 1])
     subject = KINDS[job.kind][1](rng)
+    fit(subject)
     quality = scene.Quality(job.size, job.colour_samples, job.alpha_samples, job.threads)
     premultiplied, alpha = scene.render(subject, rng, quality)
     colours = finish.straight_colours(premultiplied, alpha)

@@ -125,6 +125,20 @@ def test_strands_start_at_their_roots_keep_their_lengths_and_stay_outside():
     assert (curves[:, -1, 2] - curves[:, 0, 2]).mean() < -0.8
 
 
+def test_the_frame_grows_and_moves_to_hold_the_strands():
+    curves = np.zeros((1, 9, 3))
+    curves[0, :, 0] = np.linspace(-0.5, 2.5, 9)
+    curves[0, :, 2] = np.linspace(-9, 2.5, 9)
+    subject = strands.Subject([], [strands.Strands(curves, 1.0, np.ones(3))], np.zeros(3), 3.0, elevation=0)
+    strands.fit(subject)
+    assert 3.3 < subject.extent < 3.6
+    assert subject.centre[0] - subject.extent / 2 < -0.5 and subject.centre[0] + subject.extent / 2 > 2.5
+    assert subject.centre[2] + subject.extent / 2 == pytest.approx(2.6, abs=0.1)
+    small = strands.Subject([], [strands.Strands(curves * 0.1, 1.0, np.ones(3))], np.zeros(3), 3.0, elevation=0)
+    strands.fit(small)
+    assert small.extent == 3.0 and np.abs(small.centre).max() == 0
+
+
 def test_clumps_draw_tips_together_and_leave_roots():
     curves = np.random.default_rng(0).normal(size=(100, 8, 3))
     drawn, owner = strands.clump(curves, 5, 1.0, np.random.default_rng(1), loose=0)

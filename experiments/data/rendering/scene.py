@@ -13,8 +13,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from .shapes import Array, Mesh, unit
-from .strands import Strands, Subject
+from .shapes import Array, Mesh
+from .strands import Strands, Subject, axes
 
 LIGHTS = ("city", "courtyard", "forest", "interior", "studio", "sunrise", "sunset", "night")
 LIGHT_WEIGHTS = (0.17, 0.17, 0.17, 0.15, 0.12, 0.1, 0.08, 0.04)
@@ -79,16 +79,11 @@ def _settings(quality: Quality, seed: int) -> bpy.types.Scene:
 
 def _camera(subject: Subject, rng: np.random.Generator) -> float:
     """A camera that frames the subject; now and then with little depth of field."""
-    azimuth, elevation = np.radians([subject.azimuth, subject.elevation])
-    backward = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
+    right, up, backward = axes(subject)
     camera = bpy.data.cameras.new("camera")
     camera.lens = float(rng.choice([50, 70, 85, 120]))
     distance = subject.extent / (2 * np.tan(camera.angle / 2))
     camera.clip_start, camera.clip_end = distance / 50, distance * 50
-    right = unit(np.cross([0, 0, 1.0], backward))
-    up = np.cross(backward, right)
-    lean = np.radians(subject.lean)
-    right, up = np.cos(lean) * right + np.sin(lean) * up, np.cos(lean) * up - np.sin(lean) * right
     holder = bpy.data.objects.new("camera", camera)
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = right, up, backward

@@ -48,6 +48,28 @@ class Subject:
     lean: float = 0.0
 
 
+def axes(subject: Subject) -> tuple[Array, Array, Array]:
+    """The camera's directions to the right, up, and back towards the viewer."""
+    azimuth, elevation, lean = np.radians([subject.azimuth, subject.elevation, subject.lean])
+    backward = np.array([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
+    right = unit(np.cross([0, 0, 1.0], backward))
+    up = np.cross(backward, right)
+    return np.cos(lean) * right + np.sin(lean) * up, np.cos(lean) * up - np.sin(lean) * right, backward
+
+
+def fit(subject: Subject, most: float = 1.45) -> None:
+    """Widens and moves the frame until no strands leave it at the sides or the top; below, pictures may be cut."""
+    right, up, _ = axes(subject)
+    points = np.concatenate([strands.points[:, ::2].reshape(-1, 3) for strands in subject.strands]) - subject.centre
+    low, high = np.quantile(points @ right, [0.001, 0.999])
+    top = np.quantile(points @ up, 0.999)
+    wanted = 1.12 * (high - low)
+    subject.extent *= float(np.clip(wanted / subject.extent, 1, most))
+    half = subject.extent / 2.12
+    across = (high + low) / 2 if wanted > subject.extent else np.clip(0, high - half, low + half)
+    subject.centre = subject.centre + across * right + max(top - half, 0) * up
+
+
 @dataclass
 class Groom:
     """How strands grow. `stiffness` holds the direction; `wander` bends neighbours alike, `jitter` each on its own."""
