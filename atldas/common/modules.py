@@ -22,7 +22,7 @@ def import_modules(names: Sequence[str]) -> None:
     Afterwards the working directory stays on the Python path: a task that a configuration names is found there too.
 
     Raises:
-        UserError: there is no such module.
+        UserError: there is no such module, or the name is no module's.
     """
     if "" not in sys.path:
         sys.path.append("")  # the working directory, whichever it is then
@@ -31,3 +31,5 @@ def import_modules(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             raise UserError(f"--import {name}: expected a module, but there is no {error.name}") from error
+        except (TypeError, ValueError) as error:  # a relative or an empty name
+            raise UserError(f"--import {name}: expected the name of a module, such as my_operations") from error
