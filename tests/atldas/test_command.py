@@ -25,9 +25,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     image_folder(tmp_path / "stripes")
     (tmp_path / "small.yaml").write_text(SPACE_FILE)
     experiment = {
-        "schema": 1, "name": "stripes", "space": "small.yaml", "task": "atldas.classification:ImageFolderTask",
+        "schema": 2, "name": "stripes", "space": "small.yaml", "task": "atldas.classification:ImageFolderTask",
         "task_options": {"folder": "stripes", "image_size": 8, "channels": 2, "depth": 3, "batch": 4},
-        "search": {"steps": 3}, "evaluation": {"most_probable": 2, "samples": 0, "calibration_batches": 1},
+        "search": {"steps": 3}, "evaluation": {"most_probable": 2, "samples": 0, "controls": 2},
     }  # fmt: skip
     (tmp_path / "experiment.yaml").write_text(to_yaml(experiment))
     return tmp_path
@@ -71,7 +71,7 @@ def test_faults_of_show(workplace: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_faults_of_modules(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = fault(capsys, "show", "cheapmatting", "--import", "no_such_module")
-    assert line == "error: --import no_such_module: there is no module no_such_module\n"
+    assert line == "error: --import no_such_module: expected a module, but there is no no_such_module\n"
 
 
 def test_a_module_of_ones_own_adds_its_operations(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,8 +109,8 @@ def test_a_module_of_ones_own_adds_its_operations(workplace: Path, capsys: pytes
         (["--resume"], "holds no run to resume"),
         (["--device", "gpu"], "--device: expected one of auto, cpu, cuda, mps, got gpu"),
         (["--device", "cpu:x"], "cuda, mps, got cpu:x"),
-        (["--out", "small.yaml"], "config.yaml: cannot be written"),
-        (["--out", "small.yaml/run"], "config.yaml: cannot be written"),
+        (["--out", "small.yaml"], "small.yaml: expected a folder for the run, got a file"),
+        (["--out", "small.yaml/run"], "small.yaml: expected a folder for the run, got a file"),
     ],
 )
 def test_faults_of_search(workplace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:

@@ -329,7 +329,11 @@ def test_faulty_settings_are_named_before_a_folder_is_made(
     ("path", "value", "said"),
     [
         ("architecture", {"betas": [0.5, 1.0]}, r"search.architecture.betas\[1\]: expected less than 1, got 1.0"),
-        ("architecture", {"start": 3}, r"search: expected the first architecture step under steps \(3\), or nothing is"),
+        (
+            "architecture",
+            {"start": 3},
+            r"search: expected the first architecture step under steps \(3\)",
+        ),
         ("pruning", {"treshold": 0.1}, "search.pruning.treshold: unknown key"),
         ("steps", -1, "search.steps: expected 0 or more, got -1"),
     ],
