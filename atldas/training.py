@@ -187,6 +187,8 @@ class Training:
                     f"{folder / CHECKPOINT}: does not fit this training: its task has changed since the run was begun; "
                     "put it back, or begin again with another --out"
                 ) from error
+        if self.step > settings.steps:
+            raise UserError(f"training.steps: expected at least {self.step}, the steps done, got {settings.steps}")
         writes, stop, batches = processes.rank() == 0, False, self._batches()
         with (
             Interruption() as interruption,
@@ -205,6 +207,7 @@ class Training:
                 stop = processes.anywhere(interruption.requested, self.device)
                 if writes and (stop or self.step % settings.checkpoint_every == 0 or self.step == settings.steps):
                     save_checkpoint(folder / CHECKPOINT, self.state_dict())
+                    self.weights.saved_step = self.step
         return self.step == settings.steps
 
     def columns(self) -> tuple[str, ...]:
@@ -238,7 +241,7 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
-        self.step = state["step"]
+        self.step = self.weights.saved_step = state["step"]
         self.network.load_state_dict(state["network"])
         self.weights.optimizer.load_state_dict(state["optimizer"])
 

@@ -1,12 +1,13 @@
-"""One weight step of a search: the hard-pruned supernet against a dense one that runs every operation on every edge.
+"""The steps of a search: a weight step of one child, the dense mixture's, and a judged child.
 
-    python benchmarks/search_step.py            # both, each in a process of its own, and the two ratios
-    python benchmarks/search_step.py child      # one of them: `child` or `dense`
+    python benchmarks/search_step.py            # all three, each in a process of its own, and their ratios
+    python benchmarks/search_step.py child      # one of them: `child`, `dense` or `judged`
 
-The step is forward, backward and update of the `darts` space: 16 channels, 8 cells, batch 32 of [3, 32, 32]. The dense
-supernet holds the same operations in the same memory layout and sums all of them with softmax weights, as DARTS does.
-Time is the median of the steps after warm-up. Memory is the peak of the process's resident set over the resident set
-before the network was made.
+The space is `darts`: 16 channels, 8 cells, batch 32 of [3, 32, 32]. A weight step draws a child, runs it forward and
+backward and updates its weights; `dense` does so with the mixture of all operations that strategy `darts` trains;
+`judged` is one of several children judged on a held-out batch, forward only, as strategy `atldas` judges them. Time is
+the median after warm-up, in seconds of CPU time, which other programs on the machine hardly change. Memory is the peak
+of the process's resident set over the resident set before the network was made.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from atldas.common.machine import prepare
 
@@ -28,66 +31,61 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atldas.cell import Cell, CellPlace, concatenated
+from atldas.builder import Builder
 from atldas.classification import ImageClassifier
 from atldas.distribution import Distribution
-from atldas.samplers import uniform
+from atldas.judging import judge
 from atldas.space import Space
+from atldas.strategies.darts import mixture
 from atldas.supernet import Supernet
+from atldas.training import Sgd, SgdConfig
+
+JUDGED = 4  # children on one batch
 
 
-class DenseCell(Cell):
-    """Runs all operations on all edges, weighted, and sums all edges into each node: DARTS's mixed cell."""
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        states = [adapt(x) for adapt, x in zip(self.adapters, inputs, strict=True)]
-        for node in range(len(inputs), len(inputs) + len(self.genotype.nodes)):
-            total = 0
-            for i in range(node):
-                operations = self.edges[f"{node}_from_{i}"].values()
-                for weight, operation in zip(self.weights[node, i].softmax(0), operations, strict=True):
-                    total = total + weight * operation(states[i])
-            states.append(total)
-        return concatenated([states[node] for node in self.genotype.concat])
+class Batch(NamedTuple):
+    images: Tensor
+    labels: Tensor
 
 
-def child_supernet(space: Space) -> Supernet:
-    return Supernet(space, lambda cells: ImageClassifier(cells, 16, 8, 10))
+class RandomImages:
+    """What a step asks of a task, on one batch of noise."""
 
+    def build(self, builder: Builder) -> nn.Module:
+        return ImageClassifier(builder, 16, 8, 10)
 
-def dense_supernet(space: Space) -> nn.Module:
-    logits = {kind: {edge: torch.zeros(len(s.operations)) for edge in s.edges} for kind, s in space.cells.items()}
-
-    def make(place: CellPlace) -> Cell:
-        s = space.cells[place.kind]
-        cell = DenseCell(s.first(), place, s.candidates())
-        cell.weights = logits[place.kind]
-        return cell
-
-    return ImageClassifier(make, 16, 8, 10)
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        return F.cross_entropy(network(batch.images), batch.labels)
 
 
 def measure(kind: str, steps: int, warm_up: int) -> dict[str, float]:
     torch.manual_seed(0)
-    space = Space.load("darts")
-    images = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (32,))
+    task, space = RandomImages(), Space.load("darts")
+    batch = Batch(torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(0, 10, (32,)))
+    Sgd(nn.Linear(1, 1), SgdConfig(), 1)  # PyTorch puts off importing half of itself until the first optimizer
     before = resident_bytes()
-    network = (child_supernet(space) if kind == "child" else dense_supernet(space)).to(
-        memory_format=torch.channels_last
-    )
+    supernet = Supernet(space, task.build).to(memory_format=torch.channels_last)
     distribution, generator = Distribution(space), torch.Generator().manual_seed(0)
-    optimizer = torch.optim.SGD(network.parameters(), 0.025, momentum=0.9, weight_decay=3e-4)
+    sgd = Sgd(supernet, SgdConfig(), warm_up + steps)
+
+    def child_step() -> None:
+        supernet.select(distribution.sample(generator, uniform=True))
+        sgd.step(task, batch, 0)
+
+    def dense_step() -> None:
+        probabilities = {v.name: c.log_probabilities().exp().detach() for v, c in distribution.items()}
+        supernet.mix(mixture(space, probabilities))
+        sgd.step(task, batch, 0)
+
+    def judge_children() -> None:
+        judge(supernet, task, [distribution.sample(generator) for _ in range(JUDGED)], batch)
+
+    run: dict[str, Callable[[], None]] = {"child": child_step, "dense": dense_step, "judged": judge_children}
     seconds = []
     for _ in range(warm_up + steps):
-        start = time.perf_counter()
-        if isinstance(network, Supernet):
-            network.select(uniform(distribution, 1.0, generator))
-        loss = F.cross_entropy(network(images), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        seconds.append(time.perf_counter() - start)
+        start = time.process_time()
+        run[kind]()
+        seconds.append((time.process_time() - start) / (JUDGED if kind == "judged" else 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"seconds": statistics.median(seconds[warm_up:]), "bytes": peak - before}
 
@@ -101,22 +99,25 @@ def resident_bytes() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", nargs="?", choices=["child", "dense"])
+    parser.add_argument("kind", nargs="?", choices=["child", "dense", "judged"])
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.kind:
-        steps = arguments.steps if arguments.kind == "child" else max(3, arguments.steps // 3)
+        steps = max(3, arguments.steps // 3) if arguments.kind == "dense" else arguments.steps
         print(json.dumps(measure(arguments.kind, steps, warm_up=2)))
         return
     found = {}
-    for kind in ("child", "dense"):
+    for kind in ("child", "dense", "judged"):
         command = [sys.executable, __file__, kind, "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
         found[kind] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        print(f"{kind:6} {found[kind]['seconds']:.3f} s a step, {found[kind]['bytes'] / 2**20:.0f} MiB")
+        print(f"{kind:6} {found[kind]['seconds']:.3f} s, {found[kind]['bytes'] / 2**20:.0f} MiB")
     ratios = [found["dense"][key] / found["child"][key] for key in ("seconds", "bytes")]
-    print(f"the child's step is {ratios[0]:.1f} times faster and {ratios[1]:.1f} times smaller")
+    print(
+        f"the child's weight step is {ratios[0]:.1f} times faster and {ratios[1]:.1f} times smaller than the dense one"
+    )
+    print(f"a judged child takes {found['judged']['seconds'] / found['child']['seconds']:.2f} of a weight step")
 
 
 if __name__ == "__main__":

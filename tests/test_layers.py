@@ -31,6 +31,7 @@ ALLOWED = {
     "cheapmatting/evaluation": (*BELOW, "cheapmatting/model", "cheapmatting/inference", "cheapmatting/data"),
     "cheapmatting/training": (*BELOW, "cheapmatting/model", "cheapmatting/data", "cheapmatting/evaluation"),
 }
+SAME = {"atldas.strategies": "atldas"}  # folders that belong to the layer above them: the method's own strategies
 TOP = "cheapmatting"  # the rest of its root: it may import everything
 
 
@@ -87,7 +88,7 @@ def layer(module: str) -> str:
         return "cheapmatting basics"
     is_package = module in FILES and FILES[module].name == "__init__.py"
     folder = module if is_package else module.rpartition(".")[0]
-    return folder.replace(".", "/")
+    return SAME.get(folder, folder.replace(".", "/"))
 
 
 def faults(name: str, found: list[Import], path: Path) -> list[str]:

@@ -117,8 +117,11 @@ def test_a_run_goes_on_only_with_its_own_genotype_and_settings(tmp_path: Path) -
     train(genotype(), short, tmp_path / "run", CPU)
     with pytest.raises(UserError, match="genotype was"):
         train(genotype(BLIND), short, tmp_path / "run", CPU, resume=True)
-    with pytest.raises(UserError, match=r"training\.drop_path was 0\.0, now 0\.5"):
-        train(genotype(), experiment(steps=2, drop_path=0.5), tmp_path / "run", CPU, resume=True)
+    with pytest.raises(UserError, match=r"training\.drop_path was 0\.0, now 0\.1"):
+        train(genotype(), experiment(steps=2, drop_path=0.1), tmp_path / "run", CPU, resume=True)
+    with pytest.raises(UserError, match=r"training\.steps: expected at least 2, the steps done, got 1"):
+        train(genotype(), experiment(steps=1), tmp_path / "run", CPU, resume=True)
+    assert train(genotype(), experiment(steps=3), tmp_path / "run", CPU, resume=True) is not None  # may be longer
     with pytest.raises(UserError, match="holds a run already"):
         train(genotype(), short, tmp_path / "run", CPU)
 
@@ -330,3 +333,30 @@ def test_a_named_choice_is_built() -> None:
         built = Training(Genotype("x", {"normal": CELL}, choices={"shutter": option}), experiment(), CPU, "test")
         shut = not bool(built.network(torch.randn(4, 1, 8, 8)).std(dim=0).max() > 1e-3)
         assert shut is (option == "shut")
+
+
+AVERAGING = """
+import torch
+from torch import nn
+from atldas.common import processes
+
+with processes.joined(torch.device("cpu")):
+    both, one, none = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    rank = processes.rank()
+    both.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
+    if rank == 1:
+        one.grad = torch.tensor([4.0, 6.0])
+    processes.average_gradients([both, one, none])
+    assert both.grad.tolist() == [1.5, 3.0] and one.grad.tolist() == [2.0, 3.0] and none.grad is None
+"""
+
+
+@pytest.mark.end_to_end
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo needs a POSIX system here")
+def test_a_gradient_that_only_one_process_has_counts_as_zeros_in_the_other(tmp_path: Path) -> None:
+    (tmp_path / "averaging.py").write_text(AVERAGING)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, str(tmp_path / "averaging.py")], capture_output=True, text=True, timeout=240, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
