@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
+import json
 import math
 import os
 import signal
@@ -24,7 +26,7 @@ from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.experiment import Experiment
 from atldas.genotype import Genotype
 from atldas.halving import Archive
-from atldas.oracles import Inherited, Oracle, ShortTraining
+from atldas.oracles import Inherited, InheritedConfig, Measured, Oracle, ShortTraining
 from atldas.searching import COLUMNS, Search, load_search, search
 
 CPU = torch.device("cpu")
@@ -332,7 +334,7 @@ def test_faulty_settings_are_named_before_a_folder_is_made(
         (
             "architecture",
             {"start": 3},
-            r"search: expected the first architecture step under steps \(3\), or",
+            r"search: expected the first architecture step under steps \(3\)",
         ),
         ("pruning", {"treshold": 0.1}, "search.pruning.treshold: unknown key"),
         ("steps", -1, "search.steps: expected 0 or more, got -1"),
@@ -363,6 +365,24 @@ def test_a_finished_search_is_loaded_and_an_unfinished_one_named(
     loaded = load_search(tmp_path / "run", CPU)
     for a, b in ((found.search.supernet, loaded.supernet), (found.search.distribution, loaded.distribution)):
         assert all(torch.equal(t, b.state_dict()[name]) for name, t in a.state_dict().items())
+
+
+def test_a_search_that_is_made_longer_measures_its_children_anew(data: Path, tmp_path: Path) -> None:
+    """Inherited figures of the shorter search are of other weights; those of short trainings stay."""
+    short = experiment(data)
+    longer = dataclasses.replace(short, search=dataclasses.replace(short.search, steps=STEPS + 4))
+    assert search(short, tmp_path / "run", CPU) is not None
+    before = json.loads((tmp_path / "run" / "measured.json").read_text())
+    found = search(longer, tmp_path / "run", CPU, resume=True)
+    assert found is not None
+    for candidate in found.candidates:
+        oracle = Inherited(
+            InheritedConfig(calibration_batches=2), Measured(found.search.task, found.search.supernet, 3, CPU)
+        )
+        assert candidate.figures["inherited"] == oracle.measure(candidate.child)
+    after = json.loads((tmp_path / "run" / "measured.json").read_text())
+    assert before["short_training_3"].items() <= after["short_training_3"].items()
+    assert not before["inherited"].items() <= after["inherited"].items()
 
 
 @pytest.fixture
