@@ -48,6 +48,10 @@ class Archive:
             except ValueError as error:
                 raise UserError(f"{path}: is damaged; remove it, and the choice is measured again") from error
 
+    def forget(self, oracle: Oracle) -> None:
+        """Drop an oracle's figures: what they were measured by has changed."""
+        self.figures.pop(oracle.name, None)
+
     def measure(self, oracle: Oracle, child: Genotype) -> float:
         """The oracle's figure for a child: measured now, or kept from before."""
         kept, key = self.figures.setdefault(oracle.name, {}), one_line(child)

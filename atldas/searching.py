@@ -29,7 +29,7 @@ from .evaluate import choose, learnt
 from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung, write_candidates
-from .oracles import Measured, recalibrate
+from .oracles import Inherited, Measured, recalibrate
 from .probabilities import LEARNT, PROBABILITIES, write_learnt, write_probabilities
 from .pruning import Pruner, write_pruned
 from .space import Space
@@ -137,6 +137,10 @@ class Search:
                     f"{folder / CHECKPOINT}: does not fit this search: its space or its task has changed since the run "
                     "was begun; put them back, or begin again with another --out"
                 ) from error
+            if state["steps"] != settings.steps:  # a longer search: its weights will be others
+                for rung in self.rungs:
+                    if isinstance(rung.oracle, Inherited):
+                        self.archive.forget(rung.oracle)
         training = self.task.training_batches(self.step)
         held_out = self.task.held_out_batches(self.architecture_steps)
         with (
@@ -235,6 +239,7 @@ class Search:
         optimizer = self.architecture_optimizer
         return {
             "step": self.step,
+            "steps": self.experiment.search.steps,
             "architecture_steps": self.architecture_steps,
             "warned": self.warned,
             "supernet": self.supernet.state_dict(),

@@ -6,8 +6,9 @@
 The space is `darts`: 16 channels, 8 cells, batch 32 of [3, 32, 32]. A weight step draws a child, runs it forward and
 backward and updates its weights; `dense` does so with the mixture of all operations that strategy `darts` trains;
 `judged` is one of several children judged on a held-out batch, forward only, as strategy `atldas` judges them. Time is
-the median after warm-up, in seconds of CPU time, which other programs on the machine hardly change. Memory is the peak
-of the process's resident set over the resident set before the network was made.
+the median after warm-up, in seconds of CPU time on one thread: other programs on the machine hardly change that, while
+several threads would add their waiting. Memory is the peak of the process's resident set over the resident set before
+the network was made.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", nargs="?", choices=["child", "dense", "judged"])
     parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.kind:

@@ -27,10 +27,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     experiment = {
         "schema": 2, "name": "stripes", "space": "small.yaml", "task": "atldas.classification:ImageFolderTask",
         "task_options": {"folder": "stripes", "image_size": 8, "channels": 2, "depth": 3, "batch": 4},
-        "search": {"steps": 3}, "strategy_options": {"children": 2},
-        "evaluation": {
-            "most_probable": 2, "samples": 0, "rungs": [{"oracle": "inherited", "calibration_batches": 1}]
-        },
+        "search": {"steps": 3}, "evaluation": {"most_probable": 2, "samples": 0, "controls": 2},
     }  # fmt: skip
     (tmp_path / "experiment.yaml").write_text(to_yaml(experiment))
     return tmp_path

@@ -41,10 +41,11 @@ sections = st.dictionaries(
 genotypes = st.builds(
     Genotype,
     name=texts.filter(bool),
-    cells=st.dictionaries(texts, cell_genotypes(), min_size=1, max_size=3),
+    cells=st.dictionaries(texts, cell_genotypes(), max_size=3),
     network=sections,
     provenance=sections,
-)
+    choices=st.dictionaries(texts, st.booleans() | st.integers() | texts, max_size=3),
+).filter(lambda genotype: genotype.cells or genotype.choices)
 CELL = CellGenotype(1, ((Edge("none", 0),),), (1,))
 AWKWARD = ["", "yes", "1e-5", "0x1", "null", "~", "a: b", "# c", "'", '"', "\n", "a\x85b", "\u2028", "\ufeff", "\x00",
            " a ", "\t", "<<", "=", "- a", "{a", "2024-01-01", "\U0001f600", "%", "a\nb: c"]  # fmt: skip
@@ -60,6 +61,24 @@ def test_the_text_forms_give_back_an_equal_genotype(genotype: Genotype) -> None:
         assert hash(again) == hash(genotype)
         assert repr(again) == repr(genotype)  # which tells 1 from True and 0.0 from -0.0
     assert "\n" not in genotype.to_json()
+
+
+def test_schema_2_is_written_where_there_are_choices_and_1_where_there_are_none() -> None:
+    """Older versions read what has no choices."""
+    plain = Genotype("g", {"normal": CELL}, {"depth": 3})
+    chosen = Genotype("g", {"normal": CELL}, choices={"width": 8, "hints": True, "head.kind": "half"})
+    assert plain.to_yaml().startswith("schema: 1\n") and '"schema": 1' in plain.to_json()
+    assert "choices" not in plain.to_yaml() + plain.to_json()
+    assert chosen.to_yaml().startswith("schema: 2\n") and '"schema": 2' in chosen.to_json()
+    assert "choices: {width: 8, hints: true, head.kind: half}\n" in chosen.to_yaml()
+    whole = Genotype("g", {}, choices={"width": 8})
+    assert "cells" not in whole.to_yaml() and Genotype.parse(whole.to_yaml(), "text") == whole
+
+
+def test_a_choice_keeps_its_kind() -> None:
+    found = Genotype.parse("schema: 2\nname: g\nchoices: {a: true, b: 1, c: 'true', d: '1'}", "text").choices
+    assert [found[name] for name in "abcd"] == [True, 1, "true", "1"]
+    assert [type(found[name]) for name in "abcd"] == [bool, int, str, str]
 
 
 @given(genotypes)
@@ -134,8 +153,8 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], list[str]]] = [
     ),
     (lambda d: normal(d)["nodes"][1].__setitem__(0, ["none", -1]), ["expected an input before node 3: 0..2, got -1"]),
     (
-        lambda d: normal(d)["nodes"][1].__setitem__(1, normal(d)["nodes"][1][0]),
-        ["cells.normal.nodes[1][1]: expected each edge once per node, got dil_conv_3x3 on input 0 again"],
+        lambda d: normal(d)["nodes"].__setitem__(1, [["sep_conv_3x3", 0], ["sep_conv_3x3", 0]]),
+        ["cells.normal.nodes[1][1]: expected each edge once per node, got sep_conv_3x3 on input 0 again"],
     ),
     (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none", "0"]), ["nodes[0][0][1]", '"0" (text)', "integer"]),
     (lambda d: normal(d)["nodes"][0].__setitem__(0, ["none", 0.5]), ["nodes[0][0][1]", "0.5 (a number)", "integer"]),
@@ -153,7 +172,11 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], list[str]]] = [
     (lambda d: d.update(cells={}), ["expected cells or choices, got neither"]),
     (lambda d: d.update(cells=[1]), ["cells: expected a mapping of keys to values, got [1] (a list)"]),
     (lambda d: d["cells"].update(normal=None), ["cells.normal: expected a mapping of keys to values, got nothing"]),
-    (lambda d: d.update(schema=3), ["schema: expected", "got 3"]),
+    (lambda d: d.update(schema=3), ["schema: expected 1 or 2, got 3"]),
+    (lambda d: d.update(choices={"width": 8}), ["schema: expected 2, which has choices, got 1"]),
+    (lambda d: d.update(schema=2, choices={"width": 1.5}), ["choices.width", "1.5"]),
+    (lambda d: d.update(schema=2, choices={"width": None}), ["choices.width", "nothing"]),
+    (lambda d: d.update(schema=2, choices=[8]), ["choices: expected a mapping of keys to values, got [8] (a list)"]),
     (lambda d: d.update(name=""), ['name: expected 1 or more characters, got ""']),
     (lambda d: d.update(provenance="me"), ['provenance: expected a mapping of keys to values, got "me" (text)']),
 ]  # fmt: skip

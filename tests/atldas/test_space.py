@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from spaces import spaces
 from toy import cell_space
 
 from atldas.common.errors import UserError
-from atldas.common.yaml_text import to_yaml
+from atldas.common.yaml_text import parse_yaml, to_yaml
 from atldas.genotype import CellGenotype, Edge
 from atldas.operations import OPERATIONS
 from atldas.space import CellSpace, Space, shipped_spaces
@@ -112,6 +114,68 @@ def test_a_name_that_is_not_shipped_is_named() -> None:
         Space.load("dart")
     with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
         Space.load("absent.yaml")
+
+
+NETWORK = """
+schema: 2
+name: whole
+cells:
+  normal: {inputs: 1, nodes: 1, inputs_per_node: 1, operations: [none, skip_connect]}
+choices:
+  width: [16, 24, 32]
+  hints: [false, true]
+  decoder_8.block: [residual, ghost]
+"""
+
+
+def test_named_choices_stand_beside_cells(tmp_path: Path) -> None:
+    (tmp_path / "whole.yaml").write_text(NETWORK)
+    space = Space.load(tmp_path / "whole.yaml")
+    assert space.choices == {"width": (16, 24, 32), "hints": (False, True), "decoder_8.block": ("residual", "ghost")}
+    assert [type(option) for option in space.choices["hints"]] == [bool, bool]
+    names = [variable.name for variable in space.variables]
+    assert names == ["normal.node_1", "normal.1_from_0", "width", "hints", "decoder_8.block"]
+    assert space.size() == 2 * 3 * 2 * 2 == len(set(space.enumerate()))
+    child = list(space.enumerate())[-1]
+    assert dict(child.choices) == {"width": 32, "hints": True, "decoder_8.block": "ghost"}
+
+
+def test_a_file_of_schema_1_is_the_same_space_of_cells(tmp_path: Path) -> None:
+    cells = NETWORK[: NETWORK.index("choices:")]
+    found = [Space.from_dict(parse_yaml(cells.replace("schema: 2", f"schema: {n}"), "s"), "s") for n in (1, 2)]
+    assert found[0] == found[1] and found[0].choices == {}
+
+
+@given(spaces())
+@settings(max_examples=25, deadline=None)
+def test_choices_of_is_the_inverse_of_genotype_for_every_child(space: Space) -> None:
+    children = list(itertools.islice(space.enumerate(), 200))
+    assert len(set(children)) == len(children) == min(200, space.size())
+    for child in children:
+        choices = space.choices_of(child)
+        assert space.genotype(choices) == child
+        assert choices.keys() == {variable.name for variable in space.variables if variable.counts(choices)}
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"schema": 1}, "schema: expected 2, which has choices, got 1"),
+        ({"choices": {"width": []}}, "choices.width: expected 1 or more items, got []"),
+        ({"choices": {"width": [16, 16]}}, "choices.width: expected every option once, got [16, 16]"),
+        ({"choices": {"width": [16, "wide"]}}, "choices.width: expected options of one kind (names, numbers, or true"),
+        ({"choices": {"width": [1, True]}}, "choices.width: expected options of one kind"),
+        ({"choices": {"width": [1.5]}}, "choices.width[0]"),
+        ({"choices": {"block": ["a.b"]}}, "choices.block: expected names without dots"),
+        ({"choices": {"normal": ["a"]}}, 'choices.normal: expected a name that no cell has, got "normal"'),
+        ({"choices": {"normal.node_1": ["a"]}}, "choices.normal.node_1: expected a name that no cell has"),
+        ({"choices": {}, "cells": {}}, "expected cells or choices, got neither"),
+    ],
+)
+def test_faults_of_choices_are_named(edit: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        Space.from_dict({**parse_yaml(NETWORK, "s.yaml"), **edit}, "s.yaml")
+    assert str(error.value).startswith(f"s.yaml: {said}")
 
 
 @pytest.mark.parametrize("name", ["double", "training", "a.b"])

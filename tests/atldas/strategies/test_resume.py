@@ -19,6 +19,7 @@ from atldas.genotype import Genotype
 from atldas.halving import Archive
 from atldas.oracles import Oracle
 from atldas.searching import Search, search
+from atldas.strategies import STRATEGIES
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -32,6 +33,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "largest": {"children": 4},
 }
 STEPS = 12
+
+
+def test_every_strategy_is_among_them() -> None:
+    assert OPTIONS.keys() == STRATEGIES.keys()
 
 
 @pytest.fixture
