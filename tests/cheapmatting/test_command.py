@@ -95,7 +95,7 @@ def cut(path: str, keep: int) -> None:
         (None, f"{MATTE} -o out", "out: cannot be written as 'a file without suffix'"),
         (None, f"{MATTE} -o out.jpg", "out.jpg: .jpg cannot hold an alpha channel; use .png"),
         (None, MATTE.replace("--device cpu", "--device gpu"), "expected one of auto, cpu, cuda, mps, got gpu"),
-        (None, "info nothing", "nothing: expected a file, a run's folder or a shipped name (cheapmatting, "),
+        (None, "info nothing", "nothing: expected a file, a run's folder or a shipped name (amoebanet, cheapmatting, "),
         (None, "info nothing.yaml", "nothing.yaml: expected a file, a run's folder or a shipped name (chea"),
         (lambda: Path("empty").mkdir(), "info empty", "empty: expected a run's folder with model."),
         (None, "info photo.png", "photo.png: expected a YAML file, got a file that is not UTF-8 text"),
