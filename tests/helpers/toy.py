@@ -16,7 +16,6 @@ from atldas.builder import Builder
 from atldas.cell import CellPlace
 from atldas.common.config import config
 from atldas.distribution import Distribution
-from atldas.genotype import Genotype
 from atldas.space import CellSpace, Space
 
 OPERATIONS = ("skip_connect", "nor_conv_1x1", "avg_pool_3x3")
@@ -30,12 +29,6 @@ def cell_space(inputs: int, nodes: int, k: int | None, operations: tuple[str, ..
 def space(inputs: int = 2, nodes: int = 2, k: int | None = 1, operations: tuple[str, ...] = OPERATIONS[:2]) -> Space:
     """A space of one kind of cell; as given, of (2 * 2) * (3 * 2) = 24 children."""
     return Space("toy", {"normal": cell_space(inputs, nodes, k, operations)})
-
-
-def children(of: Space) -> list[Genotype]:
-    """Every child of a space of one kind."""
-    (kind,) = of.cells
-    return [Genotype("child", {kind: cell}) for cell in of.cells[kind].enumerate()]
 
 
 def random_distribution(of: Space, seed: int, scale: float = 1.0) -> Distribution:
