@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import math
 import os
 import signal
@@ -14,8 +13,9 @@ from typing import Any
 import cv2
 import pytest
 import torch
+from searches import STEPS, experiment, search_data
 from torch import Tensor, nn
-from toy import SPACE_FILE, image_folder
+from toy import SPACE_FILE
 
 from atldas.classification import ImageFolderTask
 from atldas.common.config import from_dict, to_dict
@@ -28,51 +28,12 @@ from atldas.oracles import Inherited, Oracle, ShortTraining
 from atldas.searching import COLUMNS, Search, load_search, search
 
 CPU = torch.device("cpu")
-STEPS = 14
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images and a small space's file."""
-    folder = tmp_path_factory.mktemp("data")
-    image_folder(folder / "stripes")
-    (folder / "small.yaml").write_text(SPACE_FILE)
-    return folder
-
-
-def experiment(data: Path, strategy: str = "atldas", **settings: Any) -> Experiment:
-    options = {"children": 2, "memory": 16, "macs_weight": 0.1} if strategy == "atldas" else {}
-    return from_dict(
-        Experiment,
-        {
-            "schema": 2,
-            "name": "stripes",
-            "space": str(data / "small.yaml"),
-            "task": "atldas.classification:ImageFolderTask",
-            "task_options": {"folder": str(data / "stripes"), "image_size": 16, "channels": 4, "depth": 3, "batch": 4},
-            "seed": 3,
-            "strategy": strategy,
-            "strategy_options": options,
-            "search": {
-                "steps": STEPS,
-                "architecture": {"lr": 2.0, "start": 2},
-                "pruning": {"share": 0.8, "patience": 2, "every": 2},
-                "log_every": 1,
-                "checkpoint_every": 5,
-            },
-            "evaluation": {
-                "most_probable": 3,
-                "samples": 2,
-                "controls": 2,
-                "rungs": [
-                    {"oracle": "inherited", "calibration_batches": 2, "keep": 2},
-                    {"oracle": "short_training", "steps": 3},
-                ],
-            },
-            **settings,
-        },
-        "experiment",
-    )
+    return search_data(tmp_path_factory.mktemp("data"))
 
 
 def at_call(number: int, act: Callable[[], object]) -> Callable[..., Tensor]:
@@ -363,61 +324,3 @@ def test_a_finished_search_is_loaded_and_an_unfinished_one_named(
     loaded = load_search(tmp_path / "run", CPU)
     for a, b in ((found.search.supernet, loaded.supernet), (found.search.distribution, loaded.distribution)):
         assert all(torch.equal(t, b.state_dict()[name]) for name, t in a.state_dict().items())
-
-
-@pytest.fixture
-def begun(data: Path, tmp_path: Path) -> Search:
-    """After a few steps."""
-    running = Search(experiment(data), tmp_path, CPU)
-    for batch in itertools.islice(running.task.training_batches(0), 3):
-        running.weight_step(batch)
-    return running
-
-
-def test_an_architecture_step_moves_no_weight_no_statistic_and_leaves_no_gradient(begun: Search) -> None:
-    before = {name: tensor.clone() for name, tensor in begun.supernet.state_dict().items()}
-    logits = [p.clone() for p in begun.distribution.parameters()]
-    begun.weights.optimizer.zero_grad()
-    begun.architecture_step(begun.task.held_out_batches(0))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in begun.supernet.state_dict().items())
-    assert all(p.grad is None for p in begun.supernet.parameters())
-    assert any(not torch.equal(a, b) for a, b in zip(logits, begun.distribution.parameters(), strict=True))
-
-
-def test_a_weight_step_moves_no_logit_and_nothing_that_was_not_drawn(begun: Search) -> None:
-    logits = [p.clone() for p in begun.distribution.parameters()]
-    before = {name: p.clone() for name, p in begun.supernet.named_parameters()}
-    held = {name for name, p in begun.supernet.named_parameters() if p in begun.weights.optimizer.state}
-    begun.weight_step(next(begun.task.training_batches(3)))
-    assert all(torch.equal(a, b) for a, b in zip(logits, begun.distribution.parameters(), strict=True))
-    drawn = {name for name, p in begun.supernet.named_parameters() if p.grad is not None}
-    assert drawn == {name for name, p in begun.supernet.named_parameters() if not torch.equal(p, before[name])}
-    now = {name for name, p in begun.supernet.named_parameters() if p in begun.weights.optimizer.state}
-    assert now == held | drawn and now != set(before)
-
-
-def test_batches_that_a_strategy_does_not_use_are_counted(data: Path, tmp_path: Path) -> None:
-    """A resumed run else judges on batches that were seen."""
-    running = Search(experiment(data), tmp_path, CPU)
-    running.strategy.objective = lambda batch, step: None  # type: ignore[method-assign]
-    held_out = running.task.held_out_batches(0)
-    assert running.architecture_step(held_out) is None
-    state = running.state_dict()
-    assert state["architecture_steps"] == 1
-    following = next(running.task.held_out_batches(state["architecture_steps"]))
-    assert torch.equal(next(held_out).images, following.images)
-
-
-def test_a_collapse_to_operations_without_weights_is_told_once(begun: Search, caplog: pytest.LogCaptureFixture) -> None:
-    def row() -> None:
-        begun._warn_of_collapse(begun.figures(1.0, None))
-
-    row()
-    assert caplog.text == ""  # two thirds, as at first
-    with torch.no_grad():
-        for variable, categorical in begun.distribution.items():
-            if "nor_conv_1x1" in variable.options:
-                categorical.logits[variable.options.index("nor_conv_1x1")] = -9.0
-    row()
-    row()
-    assert caplog.text.count("operations without weights have 100% of the probability (67% at first)") == 1
