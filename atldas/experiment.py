@@ -33,7 +33,7 @@ class ArchitectureConfig:
     """When the strategy learns, and how its optimizer moves what it learns.
 
     Attributes:
-        start: the first step that moves the logits; until then the weights are too young to judge by.
+        start: the first step that moves the logits; before it the weights are too little trained to judge children by.
         every: one architecture step follows every so many weight steps.
         lr: of the strategy's optimizer: `atldas` has SGD, others Adam.
         betas: of Adam.

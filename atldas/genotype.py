@@ -153,10 +153,10 @@ class Genotype:
     """Named cells, named choices, a name, and two free sections of plain data.
 
     Attributes:
-        name: what people call it.
+        name: its name in tables and files.
         cells: cell name -> CellGenotype.
         choices: named choice -> the option chosen: a name, a channel count, or true or false.
-        network: settings of the network around the cells, read by whoever builds it.
+        network: settings of the network around the cells; the task that builds the network reads them.
         provenance: where it comes from: space, seed, scores, command, versions.
     """
 

@@ -41,7 +41,7 @@ from .training import Sgd, require_finite
 from .variables import edge_variable
 
 HISTORY = 200  # how often in a search the distribution is written down
-COLLAPSED = 0.5  # an expected share of weight-free operations over which a person is warned
+COLLAPSED = 0.5  # an expected share of weight-free operations over which the user is warned
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
 
@@ -127,7 +127,7 @@ class Search:
             measured(self.task, self.supernet.fixed(self.supernet.child).eval())
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
-        """Search until the last step, from `state` if there is one. False if a person interrupted it."""
+        """Search until the last step, from `state` if there is one. False if the user interrupted it."""
         settings = self.experiment.search
         if state is not None:
             try:
@@ -319,7 +319,7 @@ def search(
     genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at its end.
 
     Returns:
-        What was found, or None if a person interrupted the search.
+        What was found, or None if the user interrupted the search.
 
     Raises:
         UserError: faulty settings, or a folder that cannot be used.

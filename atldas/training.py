@@ -177,7 +177,7 @@ class Training:
         self.step = 0
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
-        """Train to the last step, from `state` if there is one. False if a person interrupted it."""
+        """Train to the last step, from `state` if there is one. False if the user interrupted it."""
         settings = self.settings
         if state:
             try:
@@ -272,7 +272,7 @@ def train(
     together, each on batches of the task's size: the run is that of one process with so many times the batch.
 
     Returns:
-        The trained network, or None if a person interrupted the run.
+        The trained network, or None if the user interrupted the run.
 
     Raises:
         UserError: faulty settings, a genotype that the task cannot build, a folder that cannot be used, or a loss

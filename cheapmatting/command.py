@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -31,8 +29,6 @@ LOAD_GENOTYPES = ("run", "train", "matte", "info", "evaluate")  # may need opera
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     prepare()
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged image is told in our own line
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

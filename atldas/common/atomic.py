@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever left behind."""
+"""Writing files so that a failure leaves no partial file and keeps the old one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
-            raise UserError(f"{path}: is a folder, but a file is to be written there; name a file")
+            raise UserError(f"{path}: expected the name of a file, got a folder")
         yield temporary
         os.replace(temporary, path)
     except OSError as error:

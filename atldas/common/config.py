@@ -1,4 +1,6 @@
-"""Strict configuration: YAML into frozen dataclasses, every fault named by file, key path, expected and found.
+"""Strict configuration: YAML becomes frozen dataclasses.
+
+An error names the file, the key path, what was expected and what is there.
 
 A configuration class is declared as
 
@@ -16,7 +18,7 @@ between several, each has a field `kind`, and the field that holds one of them i
 
     Shape = Annotated[Disc | Square, Discriminator("kind")]
 
-Pydantic does the checking. This module adds the YAML, the errors for people, and the rule for paths: a `FilePath` in a
+Pydantic does the checking. This module adds YAML, readable errors, and a rule for paths: a `FilePath` in a
 file is relative to that file, and one given by `--set` is relative to the working directory.
 """
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in one line for people: key path, what was expected, what is there instead."""
+"""Pydantic's validation errors as one line: key path, what was expected, what is there instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""curves.png: how a search went, from its log."""
+"""curves.png: the curves of a run, drawn from its log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def draw_curves(folder: Path, panels: Sequence[tuple[str, tuple[str, ...]]] = SE
 
 
 def curves_figure(rows: Sequence[Mapping[str, str]], panels: Sequence[tuple[str, tuple[str, ...]]]) -> Figure:
-    """One panel per (title, columns) over the steps; losses lie under their running mean."""
+    """One panel per (title, columns), over the steps. Columns with `loss` in their name are drawn pale, with their
+    running mean on top."""
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(9, 2.7 * ((len(panels) + 1) // 2)), layout="constrained")
         axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).ravel()
@@ -50,7 +51,7 @@ def curves_figure(rows: Sequence[Mapping[str, str]], panels: Sequence[tuple[str,
 
 
 def _running_mean(values: list[float], memory: float = 0.9) -> list[float]:
-    """Exponential running mean, corrected for its start."""
+    """Exponential running mean without the bias of its start (Kingma and Ba, ICLR 2015, section 3)."""
     smooth, total, weight = [], 0.0, 0.0
     for value in values:
         total, weight = memory * total + value, memory * weight + 1.0

@@ -1,4 +1,4 @@
-"""Choosing the device that `--device` means."""
+"""The device that the option `--device` names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CHOICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, then Apple's MPS, else the CPU.
+    """The device of that name. `auto` is CUDA if available, else Apple's MPS if available, else the CPU.
 
     Raises:
-        UserError: a device that this machine or this build of PyTorch does not have.
+        UserError: not a name of a device, or a device that this machine or this build of PyTorch does not have.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

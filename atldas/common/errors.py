@@ -1,4 +1,4 @@
-"""The one exception meant for people: a clear line that says what is wrong and how to mend it."""
+"""The exception for faults that the user can correct, and the exit status of commands."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """Something the user can mend. Commands print its text as one line and exit with status 2."""
+    """A fault that the user can correct. Its text is one line; commands print it and exit with status 2."""
 
 
 def require_one_process(command: str) -> None:
-    """For commands that torchrun would run several times over, each in the others' way.
+    """Check that torchrun did not start this command in several processes, which would write the same files.
 
     Raises:
-        UserError: torchrun started this process, and others.
+        UserError: it did.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError(f"{command}: is the work of one process; leave out torchrun, which is for `cheapmatting train`")
+        raise UserError(f"{command}: expected one process, got several; leave out torchrun, which is for training")
 
 
 def exit_status(command: Callable[[], int | None]) -> int:
-    """Run a command's body; turn what a person can mend into one line on stderr and status 2.
+    """Run a command's body and return its exit status.
 
-    Any other exception is our own defect and keeps its traceback. An interrupted command returns 130,
-    the shell's status for Ctrl-C.
+    A UserError becomes one line on stderr and status 2. Ctrl-C becomes 130, the shell's status for it. Any other
+    exception is a defect of this program and keeps its traceback.
     """
     try:
         return command() or 0

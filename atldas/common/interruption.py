@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of in the middle of one, so that what is saved is whole."""
+"""Ctrl-C takes effect between two steps, not within one, so that a checkpoint is always complete."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 
 class Interruption:
-    """Within `with Interruption() as interruption:`, Ctrl-C and SIGTERM set `requested` instead of stopping at once.
+    """Inside `with Interruption() as interruption:`, Ctrl-C and SIGTERM set `interruption.requested`.
 
-    A second Ctrl-C stops at once. Outside the main thread, where Python takes no signals, nothing is changed.
+    A second signal raises KeyboardInterrupt at once. In other threads than the main one, which get no signals in
+    Python, this does nothing.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
-"""Several processes with one task: what is different under `torchrun`, PyTorch's elastic launcher.
+"""Work in several processes, started by `torchrun`, PyTorch's elastic launcher.
 
     torchrun --nproc-per-node=2 --no-python cheapmatting train ...
 
-Every process does the same on data of its own. By itself, without torchrun, a process is the only one of its kind, and
-every function here then does what one process needs: nothing.
+Every process does the same work on its own data. Without torchrun there is one process, and the functions here change
+nothing.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ def joined(device: torch.device) -> Iterator[torch.device]:
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """The number of this process: 0 to world size - 1."""
     return distributed.get_rank() if _several() else 0
 
 
 def world_size() -> int:
-    """How many there are."""
+    """The number of processes."""
     return distributed.get_world_size() if _several() else 1
 
 
 def local_world_size() -> int:
-    """How many of them share this machine."""
+    """The number of processes on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if _several() else 1
 
 
@@ -69,7 +69,7 @@ def restarted() -> bool:
 
 
 def barrier() -> None:
-    """Come back once every process is here."""
+    """Wait until every process has called this."""
     if _several():
         distributed.barrier()
 
@@ -119,7 +119,7 @@ class BatchNorm(nn.BatchNorm2d):
         own_mean = pixels.mean(0)
         own = torch.stack([own_mean, (pixels - own_mean).square().mean(0)])  # mean and variance in this process, [2, C]
         row = torch.arange(world_size(), device=x.device) == rank()
-        means, variances = _Sum.apply(row[:, None, None] * own).unbind(1)  # everybody's, [processes, C] each
+        means, variances = _Sum.apply(row[:, None, None] * own).unbind(1)  # of every process, [world size, C] each
         joint_mean, joint_variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
         total = len(pixels) * world_size()
         if self.track_running_stats:

@@ -1,4 +1,4 @@
-"""Progress on the terminal: rate and remaining time, quietly where nobody watches."""
+"""A progress bar with rate and remaining time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from tqdm import tqdm
 
 
 def progress(total: int, what: str, unit: str, initial: int = 0, shown: bool = True) -> Any:
-    """A tqdm bar on stderr; into a file or a pipe it writes a line only every 15 seconds."""
+    """A tqdm bar on stderr. If stderr is a file or a pipe, the bar is updated only every 15 seconds.
+
+    Args:
+        total: the number of units when the work is done; `initial`: when it begins.
+        what: a word in front of the bar; `unit`: a word for one unit.
+        shown: False for no bar at all, for example in processes with a rank over 0.
+    """
     interval = 0.5 if sys.stderr.isatty() else 15.0
     return tqdm(
         total=total, initial=initial, desc=what, unit=unit, mininterval=interval, dynamic_ncols=True, disable=not shown

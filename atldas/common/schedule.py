@@ -6,14 +6,14 @@ import math
 
 
 def linear(step: int, first: int, last: int, start: float, end: float) -> float:
-    """`start` up to step `first`, `end` from step `last` on, straight between."""
+    """`start` up to step `first`, `end` from step `last` on, and linear in between."""
     if step <= first:
         return start
     return end if step >= last else start + (end - start) * (step - first) / (last - first)
 
 
 def warm_up_cosine(step: int, steps: int, peak: float, end: float, warm_up: int = 0) -> float:
-    """Straight up to `peak` over `warm_up` steps, then a half cosine down to `end` at the last step.
+    """Linear up to `peak` over `warm_up` steps, then half a cosine down to `end` at the last step.
 
     Loshchilov and Hutter, ICLR 2017, without restarts.
     """

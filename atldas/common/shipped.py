@@ -1,4 +1,4 @@
-"""YAML files that ship with the packages and are found by their names from any directory."""
+"""YAML files that are part of the packages, found by their names from any directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names_in(folder: Traversable) -> list[str]:
 def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict[str, Any], Source]:
     """The data of a YAML file, or of a shipped one by its name, and their source.
 
-    A file of that name comes first; a folder of that name is no reason to miss what is shipped.
+    A file of that name comes first. A folder of that name does not hide a shipped file.
 
     Raises:
         UserError: no such file or name, where `hint` follows "no such file, nor"; or the file is no YAML.

@@ -147,7 +147,9 @@ class _Representer(SafeRepresenter):
 
 
 def _represent_text(representer: _Representer, text: str) -> ScalarNode:
-    node: ScalarNode = representer.represent_scalar(TEXT_TAGS[0], text, style=None if text.isprintable() else '"')
+    # ruamel's writer leaves a leading ? or : without quotes, which its reader takes for a mark in short lists.
+    style = '"' if not text.isprintable() or text.startswith(("?", ":")) else None
+    node: ScalarNode = representer.represent_scalar(TEXT_TAGS[0], text, style=style)
     return node
 
 

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from searches import experiment, search_data
 from torch import nn
-from toy import SPACE_FILE, image_folder
 
 from atldas.classification import ImageFolderTask
-from atldas.common.config import from_dict
 from atldas.common.errors import UserError
-from atldas.experiment import Experiment
 from atldas.genotype import Genotype
 from atldas.searching import search
 
@@ -31,23 +29,15 @@ class NoMetric(ImageFolderTask):
         return None
 
 
-def experiment(folder: Path, task: str) -> Experiment:
-    (folder / "space.yaml").write_text(SPACE_FILE)
-    options = {"folder": str(folder / "stripes"), "image_size": 16, "channels": 4, "depth": 3, "batch": 4}
-    return from_dict(
-        Experiment,
-        {
-            "schema": 2, "name": "found", "space": str(folder / "space.yaml"), "task": task, "task_options": options,
-            "search": {"steps": 3, "log_every": 1}, "evaluation": {"most_probable": 2, "samples": 0},
-        },
-        "test",
-    )  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "search": {"steps": 3, "log_every": 1}, "evaluation": {"most_probable": 2, "samples": 0},
+}  # fmt: skip
 
 
 def test_a_metric_may_be_a_tensor_and_its_check_changes_no_search(tmp_path: Path) -> None:
-    image_folder(tmp_path / "stripes")
+    search_data(tmp_path)
     for name, task in (("plain", "atldas.classification:ImageFolderTask"), ("tensor", f"{__name__}:TensorMetric")):
-        assert search(experiment(tmp_path, task), tmp_path / name, CPU) is not None
+        assert search(experiment(tmp_path, task=task, **SETTINGS), tmp_path / name, CPU) is not None
     assert (tmp_path / "tensor" / "log.csv").read_bytes() == (tmp_path / "plain" / "log.csv").read_bytes()
     found, expected = (Genotype.load(tmp_path / name / "genotype.yaml") for name in ("tensor", "plain"))
     assert found.cells == expected.cells
@@ -56,7 +46,7 @@ def test_a_metric_may_be_a_tensor_and_its_check_changes_no_search(tmp_path: Path
 
 
 def test_a_metric_that_is_no_number_is_told_before_the_search(tmp_path: Path) -> None:
-    image_folder(tmp_path / "stripes")
+    search_data(tmp_path)
     with pytest.raises(UserError, match=r":NoMetric: expected one number from `measure`, got NoneType$"):
-        search(experiment(tmp_path, f"{__name__}:NoMetric"), tmp_path / "run", CPU)
+        search(experiment(tmp_path, task=f"{__name__}:NoMetric"), tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()

@@ -95,8 +95,8 @@ def cut(path: str, keep: int) -> None:
         (None, f"{MATTE} -o out", "out: cannot be written as 'a file without suffix'"),
         (None, f"{MATTE} -o out.jpg", "out.jpg: .jpg cannot hold an alpha channel; use .png"),
         (None, MATTE.replace("--device cpu", "--device gpu"), "expected one of auto, cpu, cuda, mps, got gpu"),
-        (None, "info nothing", "nothing: expected a file, a run's folder or a shipped name (amoebanet, cheapmatting, "),
-        (None, "info nothing.yaml", "nothing.yaml: expected a file, a run's folder or a shipped name (chea"),
+        (None, "info nothing", "nothing: expected a file, a run's folder or a shipped name (amoebanet, c"),
+        (None, "info nothing.yaml", "nothing.yaml: expected a file, a run's folder or a shipped name (amoe"),
         (lambda: Path("empty").mkdir(), "info empty", "empty: expected a run's folder with model."),
         (None, "info photo.png", "photo.png: expected a YAML file, got a file that is not UTF-8 text"),
         (None, "info train.yaml", "train.yaml: steps: unknown key"),
@@ -185,9 +185,7 @@ def test_torchrun_is_for_training_alone(
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["info", "variant.yaml"]) == 2
-    error = (
-        "error: cheapmatting info: is the work of one process; leave out torchrun, which is for `cheapmatting train`\n"
-    )
+    error = "error: cheapmatting info: expected one process, got several; leave out torchrun, which is for training\n"
     assert capfd.readouterr().err == error
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert main(["info", "variant.yaml"]) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from atldas.common.errors import UserError
@@ -37,9 +37,13 @@ def test_a_document_that_its_aliases_make_huge_is_refused_before_it_is_built() -
         parse_yaml(aliases(40), "bomb")
 
 
+texts = st.text(max_size=6) | st.text(alphabet="?:-,[]{}#&*!|>'\"%@` \n\tab01.=<~é\u2028", max_size=6)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
+
+
 @settings(deadline=None)
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+@given(st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=10))
+@example({":x": "?0", "?": [":"]})
 def test_what_is_written_is_read_back(value: object) -> None:
     for short_lists in (False, True):
         assert parse_value(to_yaml(value, short_lists=short_lists)) == value
