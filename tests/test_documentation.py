@@ -56,7 +56,8 @@ SHORTENED = {
     "atldas search search.yaml": MATTING_SEARCH,
     "atldas search experiments/searches/matting_search.yaml": MATTING_SEARCH,
     "atldas search classes.yaml": (
-        *SEARCH, "search.pruning=null", "task_options.batch=4", "task_options.image_size=16",
+        *SEARCH, "search.pruning=null", "task_options.batch=4", "task_options.image_size=16", "task_options.channels=4",
+        "evaluation.rungs=[{oracle: inherited, keep: 1}, {oracle: short_training, steps: 2}]",
     ),
     "atldas search my_search.yaml": (*SEARCH, "task_options.batch=4"),
     "cheapmatting train": TRAINING,

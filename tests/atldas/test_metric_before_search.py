@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from searches import experiment, search_data
+from small_search import data_folder, experiment
 from torch import nn
 
 from atldas.classification import ImageFolderTask
@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def test_a_metric_may_be_a_tensor_and_its_check_changes_no_search(tmp_path: Path) -> None:
-    search_data(tmp_path)
+    data_folder(tmp_path)
     for name, task in (("plain", "atldas.classification:ImageFolderTask"), ("tensor", f"{__name__}:TensorMetric")):
         assert search(experiment(tmp_path, task=task, **SETTINGS), tmp_path / name, CPU) is not None
     assert (tmp_path / "tensor" / "log.csv").read_bytes() == (tmp_path / "plain" / "log.csv").read_bytes()
@@ -46,7 +46,7 @@ def test_a_metric_may_be_a_tensor_and_its_check_changes_no_search(tmp_path: Path
 
 
 def test_a_metric_that_is_no_number_is_told_before_the_search(tmp_path: Path) -> None:
-    search_data(tmp_path)
+    data_folder(tmp_path)
     with pytest.raises(UserError, match=r":NoMetric: expected one number from `measure`, got NoneType$"):
         search(experiment(tmp_path, task=f"{__name__}:NoMetric"), tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()

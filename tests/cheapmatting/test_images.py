@@ -133,7 +133,7 @@ def test_writing_refuses_what_a_format_cannot_hold(tmp_path, rgb):
     with pytest.raises(UserError, match=r"cannot hold an alpha channel; use \.png"):
         write_image(tmp_path / "image.jpg", np.dstack([rgb, rgb[..., 0]]))
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="got a folder"):
         write_image(tmp_path / "folder.png", rgb)
     assert [p.name for p in tmp_path.iterdir()] == ["folder.png"]
 

@@ -180,8 +180,8 @@ def test_beginning_twice_and_resuming_nothing(
     before = results(finished[0])
     assert main(command(finished[0])) == 2
     assert "holds a run already; continue it with --resume, or name another folder with --out" in one_error(capfd)
-    assert main(command(finished[0], "--resume", search__search__steps=9)) == 2
-    assert "search.steps was 4, now 9" in one_error(capfd)
+    assert main(command(finished[0], "--resume", search__search__log_every=9)) == 2
+    assert "search.log_every was 1, now 9" in one_error(capfd)
     assert results(finished[0]) == before
     assert main(command(tmp_path / "new", "--resume")) == 2
     assert "holds no run to resume" in one_error(capfd)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atldas.common.config import read_config
-from atldas.searching import Experiment
+from atldas.experiment import Experiment
 from cheapmatting.data.name_list import read_names
 from cheapmatting.model.variants import variant
 from cheapmatting.pipeline import Pipeline
@@ -22,7 +22,7 @@ def test_every_file_reads(path):
     if path.parent.name == "variants":
         assert variant(str(path)).genotype.name.startswith("cheapmatting-light")
     else:
-        assert read_config(CLASSES[path.parent.name], path).schema == 1
+        assert read_config(CLASSES[path.parent.name], path).schema == (2 if path.parent.name == "searches" else 1)
 
 
 def test_there_is_one_recipe_and_one_log_for_each_round():

@@ -28,7 +28,7 @@ def test_stages_follow_one_another_and_resume_inside_a_later_one() -> None:
 
 def test_processes_share_the_batches_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = [batch.inputs for batch in Stages(RECIPE).from_step(0)][:4]
-    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
     for rank in (0, 1):
         monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
         own = [batch.inputs for batch in Stages(RECIPE).from_step(0)][:2]
