@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_search_and_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     search = verbs.add_parser("search", help="run a search that a YAML file describes")
-    search.add_argument("experiment", help="the experiment's YAML file, or a shipped one's name")
+    search.add_argument("experiment", help="the experiment's YAML file")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
     search.set_defaults(handler=_search)
     train = verbs.add_parser("train", help="train the network of a genotype from scratch; also under torchrun")

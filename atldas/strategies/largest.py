@@ -5,11 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from torch import Tensor, nn
 
 from ..common.config import config
 from ..cost_tables import parameter_tables
@@ -17,6 +16,7 @@ from ..evaluate import EvaluationConfig
 from ..genotype import Genotype
 from ..halving import Candidate
 from ..strategy import Context
+from .unlearned import Unlearned
 
 ENUMERATED = 100_000  # spaces up to this size are gone through
 
@@ -28,22 +28,10 @@ class LargestOptions:
     children: Annotated[int, Ge(1)] = 25
 
 
-class Largest:
+class Largest(Unlearned):
     """See the module; fulfils `Strategy`. Weight steps, if any, train uniform children."""
 
     Options = LargestOptions
-
-    def __init__(self, options: LargestOptions, context: Context) -> None:
-        self.options, self.context = options, context
-
-    def select_for_training(self, step: int) -> None:
-        self.context.supernet.select(self.context.sample(uniform=True))
-
-    def objective(self, batch: Any, step: int) -> tuple[Tensor, float] | None:
-        return None
-
-    def parameters(self) -> list[nn.Parameter]:
-        return []
 
     def propose(self, settings: EvaluationConfig) -> Iterator[Candidate]:
         """Within the budget; among equals, random ones."""
@@ -59,12 +47,6 @@ class Largest:
             falling = filter(self.context.allows, _falling(self.context, size))
             largest = list(itertools.islice(falling, count))
         return (Candidate(child, "largest") for child in largest)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
 
 
 def _falling(context: Context, size: Callable[[Genotype], tuple[float, float]]) -> Iterator[Genotype]:

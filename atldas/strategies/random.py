@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
-from torch import Tensor, nn
 
 from ..common.config import config
 from ..evaluate import EvaluationConfig
 from ..halving import Candidate
-from ..strategy import Context
+from .unlearned import Unlearned
 
 
 @config
@@ -21,28 +20,10 @@ class RandomOptions:
     children: Annotated[int, Ge(1)] = 50
 
 
-class Random:
+class Random(Unlearned):
     """See the module; fulfils `Strategy`."""
 
     Options = RandomOptions
 
-    def __init__(self, options: RandomOptions, context: Context) -> None:
-        self.options, self.context = options, context
-
-    def select_for_training(self, step: int) -> None:
-        self.context.supernet.select(self.context.sample(uniform=True))
-
-    def objective(self, batch: Any, step: int) -> tuple[Tensor, float] | None:
-        return None
-
-    def parameters(self) -> list[nn.Parameter]:
-        return []
-
     def propose(self, settings: EvaluationConfig) -> Iterator[Candidate]:
         return (Candidate(self.context.sample(uniform=True), "random") for _ in range(self.options.children))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass

@@ -7,12 +7,11 @@ ones can be judged with inherited weights; without, by short training.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, MinLen
 from pydantic import AfterValidator
-from torch import Tensor, nn
 
 from ..common.config import config
 from ..common.config_errors import suggestion
@@ -21,7 +20,7 @@ from ..evaluate import EvaluationConfig
 from ..genotype import Genotype
 from ..halving import Candidate
 from ..proxies import PROXIES, Newborns, mean_ranks
-from ..strategy import Context
+from .unlearned import Unlearned
 
 
 def _proxy(name: str) -> str:
@@ -47,22 +46,10 @@ class ZeroCostOptions:
     batches: Annotated[int, Ge(2)] = 2
 
 
-class ZeroCost:
+class ZeroCost(Unlearned):
     """See the module; fulfils `Strategy`."""
 
     Options = ZeroCostOptions
-
-    def __init__(self, options: ZeroCostOptions, context: Context) -> None:
-        self.options, self.context = options, context
-
-    def select_for_training(self, step: int) -> None:
-        self.context.supernet.select(self.context.sample(uniform=True))
-
-    def objective(self, batch: Any, step: int) -> tuple[Tensor, float] | None:
-        return None
-
-    def parameters(self) -> list[nn.Parameter]:
-        return []
 
     def propose(self, settings: EvaluationConfig) -> Iterator[Candidate]:
         """The best scored children; an interrupted scoring is repeated, to the same bits."""
@@ -84,9 +71,3 @@ class ZeroCost:
         if context.space.size() <= count:
             return [child for child in context.space.enumerate() if context.allows(child)]
         return list(dict.fromkeys(context.sample(uniform=True) for _ in range(count)))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
