@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..cell import Cell
+from .layout import WIDTH, Call, laid_out
 
 
 def cell_class(name: str, cell: Cell) -> str:
@@ -12,7 +13,10 @@ def cell_class(name: str, cell: Cell) -> str:
     inputs = [f"x{i}" for i in range(genotype.inputs)]
     lines = [
         f"class {name}(nn.Module):",
-        f'    """The {cell.place.kind} cell: {_shapes(cell)}."""',
+        f'    """The {cell.place.kind} cell.',
+        "",
+        f"    {_shapes(cell)}.",
+        '    """',
         "",
         f"    def __init__(self, {arguments}):",
         "        super().__init__()",
@@ -33,7 +37,7 @@ def cell_class(name: str, cell: Cell) -> str:
         terms = [f'self.edges["{node}_from_{edge.input}"].{edge.operation}(x{edge.input})' for edge in edges]
         if not all(edge.operation.isidentifier() for edge in edges):
             terms = [f'self.edges["{node}_from_{e.input}"]["{e.operation}"](x{e.input})' for e in edges]
-        lines.append(f"        x{node} = " + " + ".join(terms))
+        lines += _sum(node, terms)
     lines.append(f"        return torch.cat([{', '.join(f'x{node}' for node in genotype.concat)}], dim=1)")
     return "\n".join(lines)
 
@@ -45,16 +49,23 @@ def _edges(cell: Cell) -> list[str]:
         stride = "stride" if edge.input < cell.genotype.inputs else "1"
         made = f'OPERATIONS["{edge.operation}"](channels, {stride})'
         grouped.setdefault((node, edge.input), {})[edge.operation] = made
-    return [
-        f'            "{node}_from_{source}": nn.ModuleDict({{'
-        + ", ".join(f'"{operation}": {made}' for operation, made in operations.items())
-        + "}),"
-        for (node, source), operations in grouped.items()
-    ]
+    lines = []
+    for (node, source), operations in grouped.items():
+        made = Call("nn.ModuleDict({", [(f'"{name}": ', text) for name, text in operations.items()], "})")
+        lines.append(laid_out(made, f'            "{node}_from_{source}": ', ","))
+    return lines
+
+
+def _sum(node: int, terms: list[str]) -> list[str]:
+    line = f"        x{node} = " + " + ".join(terms)
+    if len(line) <= WIDTH:
+        return [line]
+    inner = [f"            {'+ ' if n else ''}{term}" for n, term in enumerate(terms)]
+    return [f"        x{node} = (", *inner, "        )"]
 
 
 def _shapes(cell: Cell) -> str:
     count = len(cell.genotype.concat)
     channels, size = ("in_channels[i]", "H * input_strides[i]") if cell.place.adapted else ("channels", "H")
     width = size.replace("H", "W")
-    return f"inputs [N, {channels}, {size}, {width}] -> [N, {count} * channels, H / stride, W / stride]"
+    return f"Inputs [N, {channels}, {size}, {width}] -> [N, {count} * channels, H / stride, W / stride]"

@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,38 +16,11 @@ from torch import nn
 from ..cell import Cell
 from ..common.errors import UserError
 from .cell_class import cell_class
+from .layout import Call, Expression
 from .sources import INSTEAD, Sources, is_plain, names_in, source_of
 
-WIDTH = 110  # characters of a line
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 INNER = set(vars(nn.Module()))  # what every module has
-
-
-class Call(NamedTuple):
-    """An expression of several parts: `opening`, then (text in front, expression) for each, then `closing`."""
-
-    opening: str
-    parts: list[tuple[str, Expression]]
-    closing: str
-
-
-Expression = str | Call
-
-
-def laid_out(expression: Expression, before: str, after: str = "") -> str:
-    """The expression behind the text `before`, over as many lines as it needs."""
-    line = before + _flat(expression) + after
-    indent = re.match(" *", before)[0]  # type: ignore[index]
-    if isinstance(expression, str) or len(line) <= WIDTH:
-        return line
-    inner = [laid_out(part, f"{indent}    {front}", ",") for front, part in expression.parts]
-    return "\n".join([before + expression.opening, *inner, indent + expression.closing + after])
-
-
-def _flat(expression: Expression) -> str:
-    if isinstance(expression, str):
-        return expression
-    return expression.opening + ", ".join(f + _flat(part) for f, part in expression.parts) + expression.closing
 
 
 class Expressions:

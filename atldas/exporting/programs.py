@@ -86,7 +86,8 @@ def _checked(
             f"the network does not run on an input of {list(subject.input_shape)}; give its size by --input"
         )
     fault = ""
-    for example in dict.fromkeys((*reversed(possible), None)):
+    dynamic = list(reversed(possible)) if len(possible) > 1 else []
+    for example in (*dynamic, None):
         try:
             with _quiet(), atomic_path(path) as temporary:
                 write(_program(subject, example or base, dynamic=example is not None), temporary)

@@ -18,7 +18,8 @@ from ..cell import Cell
 from ..common.atomic import write_text
 from ..common.errors import UserError
 from ..operations import OPERATIONS
-from .expressions import Expressions, laid_out
+from .expressions import Expressions
+from .layout import laid_out
 from .sources import INSTEAD, Sources
 from .subject import Subject
 
