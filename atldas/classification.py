@@ -185,10 +185,10 @@ class ImageFolderTask:
         return ClassifierConfig(**self.network_section()).build(builder)
 
     @staticmethod
-    def network_of(genotype: Genotype) -> nn.Module:
+    def network_of(genotype: Genotype, builder: Builder | None = None) -> nn.Module:
         """The network of a genotype with a `network:` section, without data."""
         section = from_dict(ClassifierConfig, genotype.network_dict(), f"genotype {genotype.name}", at="network")
-        return section.build(FixedBuilder(genotype))
+        return section.build(builder or FixedBuilder(genotype))
 
     def identity(self, child: Genotype) -> Hashable:
         """Equal for children that compute the same function: those of NAS-Bench-201 know their twins."""

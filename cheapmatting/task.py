@@ -67,9 +67,9 @@ class MattingTask:
         return CheapMatting(SEARCHED, self.options.network, builder)
 
     @staticmethod
-    def network_of(genotype: Genotype) -> nn.Module:
+    def network_of(genotype: Genotype, builder: Builder | None = None) -> nn.Module:
         """The network of a genotype with a `network:` section, without data."""
-        return CheapMatting(genotype)
+        return CheapMatting(genotype, builder=builder)
 
     @staticmethod
     def example_input(shape: Sequence[int]) -> Tensor:

@@ -51,8 +51,8 @@ def _edges(cell: Cell) -> list[str]:
         grouped.setdefault((node, edge.input), {})[edge.operation] = made
     lines = []
     for (node, source), operations in grouped.items():
-        made = Call("nn.ModuleDict({", [(f'"{name}": ', text) for name, text in operations.items()], "})")
-        lines.append(laid_out(made, f'            "{node}_from_{source}": ', ","))
+        call = Call("nn.ModuleDict({", [(f'"{name}": ', text) for name, text in operations.items()], "})")
+        lines.append(laid_out(call, f'            "{node}_from_{source}": ', ","))
     return lines
 
 
