@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import weakref
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from .operations import OPERATIONS, Factory
@@ -68,6 +71,49 @@ def _operation_cost(factory: Factory, channels: int, stride: int, height: int, w
     with torch.device("meta"):
         module = factory(channels, stride)
     return cost(module, (1, channels, height, width))
+
+
+def peak_memory(module: nn.Module, *shapes: Sequence[int]) -> int:
+    """Bytes of activations alive at once, at most, in a forward pass without gradient over inputs of the given shapes.
+
+    Counts the inputs and every tensor from its making until nothing refers to it, as PyTorch frees it when it runs the
+    network operation by operation. Parameters, and what a kernel needs inside, are left out. Works on shapes alone.
+    """
+    meta = _on_meta(module)
+    with torch.no_grad(), _LiveBytes() as live:
+        inputs = [torch.empty(tuple(shape), device="meta") for shape in shapes]
+        meta(*inputs)
+    return live.peak
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Bytes of the tensors made within it that are still alive: `now`, and `peak`, the most so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {
+            tensor.untyped_storage() for tensor in _tensors((args, kwargs))
+        }  # a view or an in-place result of these
+        output = func(*args, **(kwargs or {}))
+        for tensor in _tensors(output):
+            storage = tensor.untyped_storage()
+            if storage not in self._known and storage not in given:
+                self._known.add(storage)
+                self._grow(storage.nbytes())
+                weakref.finalize(storage, self._grow, -storage.nbytes())
+        return output
+
+    def _grow(self, count: int) -> None:
+        self.now += count
+        self.peak = max(self.peak, self.now)
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
 
 
 def _on_meta(module: nn.Module) -> nn.Module:

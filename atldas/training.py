@@ -39,7 +39,7 @@ from .common.interruption import Interruption
 from .common.progress import progress
 from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
 from .common.schedule import linear, warm_up_cosine
-from .cost import cost
+from .cost import cost, peak_memory
 from .genotype import Genotype
 from .task import Task, with_options
 
@@ -254,7 +254,10 @@ class Training:
 
 
 class Trained(NamedTuple):
-    """What a training gives: the network in eval mode, its genotype, and figures: the metric, parameters, MACs."""
+    """What a training gives: the network in eval mode, its genotype, and figures.
+
+    The figures are the metric, the steps, parameters, MACs, and the most bytes of activations alive at once.
+    """
 
     network: nn.Module
     genotype: Genotype
@@ -290,7 +293,8 @@ def train(
     figures: dict[str, float] = {}
     if processes.rank() == 0:
         figures = {training.task.metric: training.measure(), "steps": experiment.training.steps,
-                   **cost(training.network, training.task.input_shape)._asdict()}  # fmt: skip
+                   **cost(training.network, training.task.input_shape)._asdict(),
+                   "peak_memory": peak_memory(training.network, training.task.input_shape)}  # fmt: skip
         _save(folder / MODEL, training.network, whole, experiment)
         write_text(folder / METRICS, json.dumps(figures, indent=2) + "\n")
         measured = experiment.training.measure_every

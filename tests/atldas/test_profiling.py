@@ -136,6 +136,13 @@ def test_a_search_within_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixt
     assert kept is not None and kept.candidates
     assert max(tables.of(candidate.child) for candidate in kept.candidates) <= limit
     assert tables.of(Genotype.load(tmp_path / "run" / "genotype.yaml")) <= limit
+    for limits in (f"{limit},{2 * limit}", "1000"):
+        assert main(["pareto", str(tmp_path / "free"), "--latency-ms", limits, "--profile", str(file)]) == 0
+    points = list(csv.DictReader((tmp_path / "free" / "pareto" / "pareto.csv").read_text().splitlines()))
+    assert [float(point["limit_latency_ms"]) for point in points] == [1000]
+    assert tables.of(Genotype.load(tmp_path / "free" / "pareto" / f"genotype_latency_ms_{limit:g}.yaml")) <= limit
+    assert main(["pareto", str(tmp_path / "free"), "--latency-ms", "3"]) == 2
+    assert "expected --latency-ms and --profile together" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
