@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +14,15 @@ from torch import Tensor, nn
 from . import __version__
 from .budget import Budget, make_budget
 from .cell_picture import draw_cells
+from .collapse import Collapse
 from .common.config import Source, from_dict, load_object, read_config, to_dict
 from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
 from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
-from .cost import operation_cost
 from .cost_tables import mac_tables, parameter_tables
-from .distribution import Distribution, Factor
+from .distribution import Distribution
 from .evaluate import choose, learnt
 from .experiment import Experiment
 from .genotype import Genotype
@@ -33,22 +31,20 @@ from .oracles import Inherited, Measured, recalibrate
 from .probabilities import LEARNT, PROBABILITIES, write_learnt, write_probabilities
 from .pruning import Pruner, write_pruned
 from .space import Space
+from .spent import SPENT, Spent
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
 from .task import make_task, measured, with_options
 from .training import Sgd, require_finite
-from .variables import edge_variable
 
 HISTORY = 200  # how often in a search the distribution is written down
-COLLAPSED = 0.5  # an expected share of weight-free operations over which the user is warned
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
-
-
 GENOTYPE, CANDIDATES, CELLS, PRUNED = "genotype.yaml", "candidates.csv", "cells.png", "pruned.csv"
 MEASURED = "measured.json"
-WRITES = (CHECKPOINT, LOG, CURVES, GENOTYPE, CANDIDATES, CELLS, PRUNED, MEASURED, PROBABILITIES, LEARNT)
+WRITES = (CHECKPOINT, LOG, CURVES, GENOTYPE, CANDIDATES, CELLS, PRUNED, MEASURED, PROBABILITIES, LEARNT,
+          SPENT)  # fmt: skip
 CHANGEABLE = ("search.steps", "search.checkpoint_every")  # when a search is resumed
 
 
@@ -65,9 +61,11 @@ class Search:
         self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
     ) -> None:
         self.device = device
+        self.spent = Spent(folder / SPENT)
         torch.manual_seed(experiment.seed)
         # Before the space: the task's module may add operations of its own.
         self.task, options = make_task(experiment.task, experiment.task_options, experiment.seed, device, source)
+        self.spent.watch(self.task)
         self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
         self.space = Space.load(experiment.space)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -87,13 +85,12 @@ class Search:
         self.strategy = self._make_strategy(source)
         self.architecture_optimizer = self._make_optimizer()
         self.pruner = Pruner(experiment.search.pruning, self.distribution) if experiment.search.pruning else None
-        self.weight_free = _weight_free(self.space)
+        self.collapse = Collapse(self.space)
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
         self.history: list[tuple[int, Tensor]] = []  # (step, every variable's probabilities, one after the other)
         self.history_every = max(1, experiment.search.steps // HISTORY)
         self.step = 0
         self.architecture_steps = 0
-        self.warned = False
 
     def _make_strategy(self, source: Source | str) -> Strategy:
         name = self.experiment.strategy
@@ -162,7 +159,7 @@ class Search:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{training_loss:.3f}", entropy=f"{figures['entropy']:.1f}", refresh=False)
-                    self._warn_of_collapse(figures)
+                    self.collapse.check(self.step, figures["weight_free_share"] or 0.0)
                 self.step += 1
                 bar.update()
                 if self.step % settings.checkpoint_every == 0:
@@ -173,6 +170,7 @@ class Search:
     def _save(self, folder: Path) -> None:
         save_checkpoint(folder / CHECKPOINT, self.state_dict())
         self.weights.saved_step = self.step
+        self.spent.write()
 
     def weight_step(self, batch: Any) -> float:
         """Train the weights of what the strategy selects on a training batch; returns the loss."""
@@ -208,31 +206,15 @@ class Search:
     @torch.no_grad()
     def figures(self, training_loss: float, held_out_loss: float | None) -> dict[str, float | None]:
         """One row of the log."""
-        edges = [Factor(factor.variables, torch.ones_like(factor.table)) for factor in self.weight_free]
-        share = (
-            float(self.distribution.expected(self.weight_free) / self.distribution.expected(edges)) if edges else 0.0
-        )
         return {
             "training_loss": training_loss,
             "held_out_loss": held_out_loss,
             "lr": self.weights.lr(self.step),
             "entropy": float(self.distribution.entropy()),
             "best_probability": math.exp(self.distribution.most_probable(1)[0][0]),
-            "weight_free_share": share,
+            "weight_free_share": self.collapse.share(self.distribution),
             "expected_macs": float(self.macs.expected(self.distribution)),
         }
-
-    def _warn_of_collapse(self, figures: Mapping[str, float | None]) -> None:
-        share = figures["weight_free_share"] or 0.0
-        uniform = _uniform_share(self.weight_free)
-        if not self.warned and share > max(COLLAPSED, (1 + uniform) / 2):
-            self.warned = True
-            logging.warning(
-                "step %d: operations without weights have %.0f%% of the probability (%.0f%% at first); "
-                "the search may be collapsing to cells that compute little. More uniform_steps, or a later "
-                "architecture.start, may help",
-                self.step, 100 * share, 100 * uniform,
-            )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the search depends on; data is a function of the step counts."""
@@ -241,7 +223,7 @@ class Search:
             "step": self.step,
             "steps": self.experiment.search.steps,
             "architecture_steps": self.architecture_steps,
-            "warned": self.warned,
+            "warned": self.collapse.warned,
             "supernet": self.supernet.state_dict(),
             "distribution": self.distribution.state_dict(),
             "strategy": self.strategy.state_dict(),
@@ -259,7 +241,7 @@ class Search:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
-        self.warned = state["warned"]
+        self.collapse.warned = state["warned"]
         self.weights.saved_step = self.step
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
         self.history = [(step, probabilities) for step, probabilities in state["history"]]
@@ -315,8 +297,9 @@ def search(
 ) -> Found | None:  # fmt: skip
     """Run or resume a search in a run folder and write its results there.
 
-    The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/ and measured.json while the search runs, and
-    genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at its end.
+    The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/, measured.json and spent.json while the search
+    runs, and genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at
+    its end.
 
     Returns:
         What was found, or None if the user interrupted the search.
@@ -346,6 +329,7 @@ def search(
     learnt = running.learnt() if experiment.evaluation.controls else {}
     if learnt:
         write_learnt(folder / LEARNT, learnt, running.task.metric)
+    running.spent.write()
     return Found(genotype, candidates, learnt, running)
 
 
@@ -367,19 +351,6 @@ def load_search(folder: Path, device: torch.device) -> Search:
             "finish it with --resume"
         )
     return running
-
-
-def _weight_free(space: Space) -> list[Factor]:
-    """1 where an operation on an edge holds no weights (at stride 1). They must not win by default."""
-    factors = []
-    for kind, cell in space.cells.items():
-        row = torch.tensor([float(operation_cost(name, 16, 1, 8, 8).parameters == 0) for name in cell.operations])
-        factors += [Factor((edge_variable(kind, node, i),), row) for node, i in cell.edges]
-    return factors
-
-
-def _uniform_share(weight_free: list[Factor]) -> float:
-    return float(torch.stack([factor.table.mean() for factor in weight_free]).mean()) if weight_free else 0.0
 
 
 def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
