@@ -1,4 +1,4 @@
-"""The command `atldas`: search, train, show, report, pareto."""
+"""The command `atldas` and its verbs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
     "report": ("report", "one self-contained HTML page of finished searches, side by side"),
+    "compare": ("compare", "a search for each of several strategies and seeds, side by side"),
     "pareto": ("pareto", "from a finished search the best child for each of several budgets"),
 }
 

@@ -320,7 +320,6 @@ def search(
         experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command),
         winner.child.choices,
     )  # fmt: skip
-    genotype.save(folder / GENOTYPE)
     write_candidates(folder / CANDIDATES, candidates, running.task.metric)
     write_probabilities(folder / PROBABILITIES, running.space, running.history)
     if genotype.cells:
@@ -330,6 +329,7 @@ def search(
     if learnt:
         write_learnt(folder / LEARNT, learnt, running.task.metric)
     running.spent.write()
+    genotype.save(folder / GENOTYPE)  # last: where it is, the search is finished
     return Found(genotype, candidates, learnt, running)
 
 
