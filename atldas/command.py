@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MODULES = {
     "report": ("report", "one self-contained HTML page of finished searches, side by side"),
     "compare": ("compare", "a search for each of several strategies and seeds, side by side"),
+    "benchmark": ("benchmark", "strategies, or supernets, against a benchmark's table"),
     "pareto": ("pareto", "from a finished search the best child for each of several budgets"),
 }
 

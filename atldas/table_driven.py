@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .budget import Budget, unit_tables
-from .builder import Builder
+from .builder import Builder, Factory, Named
 from .common.config import from_dict
 from .distribution import Distribution
 from .evaluate import EvaluationConfig
@@ -31,7 +31,10 @@ CPU = torch.device("cpu")
 
 
 class Driven(NamedTuple):
-    """How a strategy is driven: its options for so many queries, and the learning rate of what it learns, by SGD."""
+    """How a strategy is driven: its options for so many queries, and SGD's learning rate for what it learns.
+
+    Nothing here is tuned on a table.
+    """
 
     options: Callable[[int], dict[str, Any]]
     lr: float = 0.0
@@ -69,7 +72,7 @@ class MacroChoices(nn.Module):
 
     def __init__(self, builder: Builder) -> None:
         super().__init__()
-        options = dict.fromkeys(MACRO_OPTIONS, nn.Identity)
+        options: dict[Named, Factory] = dict.fromkeys(MACRO_OPTIONS, nn.Identity)
         self.layers = nn.ModuleList(builder.choice(layer, options) for layer in MACRO_LAYERS)
 
 
