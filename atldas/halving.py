@@ -13,6 +13,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from .common import processes
 from .common.atomic import atomic_path, write_text
 from .common.errors import UserError
 from .genotype import Genotype
@@ -57,9 +60,32 @@ class Archive:
         kept, key = self.figures.setdefault(oracle.name, {}), one_line(child)
         if key not in kept:
             kept[key] = oracle.measure(child)
-            if self.path is not None:
-                write_text(self.path, json.dumps(self.figures))
+            self._write()
         return kept[key]
+
+    def measure_all(
+        self, oracle: Oracle, children: Sequence[Genotype], progress: Callable[[], object] = lambda: None
+    ) -> list[float]:
+        """As `measure`, for many. Several processes share them among them, a round of one for each; all get all."""
+        kept = self.figures.setdefault(oracle.name, {})
+        new = list({one_line(child): child for child in children if one_line(child) not in kept}.items())
+        rank, size = processes.rank(), processes.world_size()
+        for first in range(0, len(new), size):
+            now = new[first : first + size]
+            figures = torch.zeros(len(now), dtype=torch.float64)
+            if rank < len(now):
+                figures[rank] = oracle.measure(now[rank][1])
+            kept |= zip((key for key, _ in now), processes.total(figures).tolist(), strict=True)
+            self._write()
+            for _ in now:
+                progress()
+        for _ in range(len(children) - len(new)):
+            progress()
+        return [kept[one_line(child)] for child in children]
+
+    def _write(self) -> None:
+        if self.path is not None and processes.rank() == 0:
+            write_text(self.path, json.dumps(self.figures))
 
 
 def halving(
@@ -75,9 +101,9 @@ def halving(
     """
     left, out = list(candidates), list[Candidate]()
     for number, rung in enumerate(rungs):
-        for candidate in left:
-            candidate.figures[rung.oracle.name] = archive.measure(rung.oracle, candidate.child)
-            progress()
+        measured = archive.measure_all(rung.oracle, [candidate.child for candidate in left], progress)
+        for candidate, figure in zip(left, measured, strict=True):
+            candidate.figures[rung.oracle.name] = figure
         left.sort(key=lambda c: badness(c.figures[rung.oracle.name], larger_is_better))
         keep = rung.keep if number < len(rungs) - 1 else len(left)
         out = left[keep:] + out

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-import platform
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from . import __version__
 from .budget import Budget, make_budget
-from .cell_picture import draw_cells
 from .collapse import Collapse
+from .common import processes
 from .common.config import Source, from_dict, load_object, read_config, to_dict
-from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run_together, save_checkpoint
 from .cost_tables import mac_tables, parameter_tables
 from .distribution import Distribution
 from .evaluate import choose, learnt
 from .experiment import Experiment
 from .genotype import Genotype
-from .halving import Archive, Candidate, Rung, write_candidates
+from .halving import Archive, Candidate, Rung
 from .oracles import Inherited, Measured, recalibrate
-from .probabilities import LEARNT, PROBABILITIES, write_learnt, write_probabilities
 from .pruning import Pruner, write_pruned
+from .search_results import RESULTS, winning_genotype, write_results
 from .space import Space
 from .spent import SPENT, Spent
 from .strategies import STRATEGIES
@@ -41,10 +41,8 @@ from .training import Sgd, require_finite
 HISTORY = 200  # how often in a search the distribution is written down
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
-GENOTYPE, CANDIDATES, CELLS, PRUNED = "genotype.yaml", "candidates.csv", "cells.png", "pruned.csv"
-MEASURED = "measured.json"
-WRITES = (CHECKPOINT, LOG, CURVES, GENOTYPE, CANDIDATES, CELLS, PRUNED, MEASURED, PROBABILITIES, LEARNT,
-          SPENT)  # fmt: skip
+PRUNED, MEASURED = "pruned.csv", "measured.json"
+WRITES = (CHECKPOINT, LOG, PRUNED, MEASURED, SPENT, *RESULTS)
 CHANGEABLE = ("search.steps", "search.checkpoint_every")  # when a search is resumed
 
 
@@ -75,7 +73,8 @@ class Search:
         self.budget: Budget | None = None
         if experiment.budget:
             self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
-        self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps)
+        self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps, together=True)
+        self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)
         given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
@@ -91,6 +90,16 @@ class Search:
         self.history_every = max(1, experiment.search.steps // HISTORY)
         self.step = 0
         self.architecture_steps = 0
+
+    def _own_children(self) -> range:
+        """The numbers of a step's children that this process trains."""
+        count, size = self.experiment.search.children_per_step, processes.world_size()
+        if count % size:
+            raise UserError(
+                f"search.children_per_step: expected a multiple of the {size} processes, got {count}; "
+                f"such as --set search.children_per_step={size}"
+            )
+        return range(processes.rank(), count, size)
 
     def _make_strategy(self, source: Source | str) -> Strategy:
         name = self.experiment.strategy
@@ -138,24 +147,25 @@ class Search:
                 for rung in self.rungs:
                     if isinstance(rung.oracle, Inherited):
                         self.archive.forget(rung.oracle)
-        training = self.task.training_batches(self.step)
+        training, writes = self._training_batches(), processes.rank() == 0
         held_out = self.task.held_out_batches(self.architecture_steps)
         with (
             Interruption() as interruption,
-            RunLog(folder, COLUMNS, self.step) as log,
-            progress(settings.steps, "search", "step", initial=self.step) as bar,
+            RunLog(folder, COLUMNS, self.step) if writes else nullcontext() as log,
+            progress(settings.steps, "search", "step", initial=self.step, shown=writes) as bar,
         ):
-            while self.step < settings.steps and not interruption.requested:
-                training_loss = self.weight_step(next(training))
+            while self.step < settings.steps and not processes.anywhere(interruption.requested, self.device):
+                training_loss = self.weight_step(*next(training))
                 held_out_loss = None
                 if self.step >= settings.architecture.start and self.step % settings.architecture.every == 0:
                     held_out_loss = self.architecture_step(held_out)
                 if self.pruner and self.architecture_steps and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
-                    write_pruned(folder / PRUNED, self.pruned)
+                    if writes:
+                        write_pruned(folder / PRUNED, self.pruned)
                 if self.step % self.history_every == 0:
                     self.history.append((self.step, self.probabilities()))
-                if self.step % settings.log_every == 0:
+                if log and self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{training_loss:.3f}", entropy=f"{figures['entropy']:.1f}", refresh=False)
@@ -165,18 +175,41 @@ class Search:
                 if self.step % settings.checkpoint_every == 0:
                     self._save(folder)
             self._save(folder)
-        return self.step == settings.steps and not interruption.requested
+            stopped = processes.anywhere(interruption.requested, self.device)
+        return self.step == settings.steps and not stopped
+
+    def _training_batches(self) -> Iterator[tuple[Any, ...]]:
+        """Of every step's batches, one for each child, those of this process's children, from the present step on."""
+        count = self.experiment.search.children_per_step
+        if processes.world_size() == 1:
+            batches = self.task.training_batches(self.step * count)
+            while True:
+                yield tuple(itertools.islice(batches, count))
+        for step in itertools.count(self.step):
+            yield tuple(next(self.task.training_batches(step * count + number)) for number in self.own)
 
     def _save(self, folder: Path) -> None:
-        save_checkpoint(folder / CHECKPOINT, self.state_dict())
+        processes.average_statistics(self.supernet)
+        if processes.rank() == 0:
+            save_checkpoint(folder / CHECKPOINT, self.state_dict())
         self.weights.saved_step = self.step
         self.spent.write()
 
-    def weight_step(self, batch: Any) -> float:
-        """Train the weights of what the strategy selects on a training batch; returns the loss."""
-        self.strategy.select_for_training(self.step)
+    def weight_step(self, *batches: Any) -> float:
+        """Train the weights of what the strategy selects, a child for each training batch; returns the mean loss.
+
+        Under torchrun every process draws all children, and trains its own ones on the `batches` given to it.
+        """
         self.supernet.train()
-        return self.weights.step(self.task, batch, self.step)
+        self.weights.begin(self.step)
+        losses: list[float] = []
+        for number in range(self.experiment.search.children_per_step):
+            self.strategy.select_for_training(self.step)
+            if number in self.own:
+                losses.append(self.weights.add(self.task, batches[len(losses)], 1 / len(self.own)))
+        loss = float(processes.mean(torch.tensor(sum(losses) / len(losses), dtype=torch.float64, device=self.device)))
+        self.weights.move(self.step, loss)
+        return loss
 
     def architecture_step(self, held_out: Any) -> float | None:
         """Let the strategy judge children on a held-out batch and move what it learns. Weights stand still."""
@@ -192,7 +225,8 @@ class Search:
         # Only the learned parameters' gradients are computed: the weights' would be thrown away.
         gradients = torch.autograd.grad(objective, learned, allow_unused=True)
         for parameter, gradient in zip(learned, gradients, strict=True):
-            parameter.grad = gradient
+            # All processes find the same; should their machines differ in the last bits, they go on alike.
+            parameter.grad = None if gradient is None else processes.total(gradient) / processes.world_size()
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.max_grad_norm)
         require_finite(self.step, self.weights.saved_step, loss=value, gradient=float(norm))
         self.architecture_optimizer.step()
@@ -311,25 +345,16 @@ def search(
     running = Search(experiment, folder, device, source)
     running.check_metric()
     settings = to_dict(dataclasses.replace(running.experiment, training=None))
-    state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
+    state = open_run_together(folder, settings, resume, WRITES, CHANGEABLE)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
-    winner = candidates[0]
-    genotype = Genotype(
-        experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command),
-        winner.child.choices,
-    )  # fmt: skip
-    write_candidates(folder / CANDIDATES, candidates, running.task.metric)
-    write_probabilities(folder / PROBABILITIES, running.space, running.history)
-    if genotype.cells:
-        draw_cells(genotype, folder / CELLS)
-    draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
-    if learnt:
-        write_learnt(folder / LEARNT, learnt, running.task.metric)
+    genotype = winning_genotype(running.experiment, running.task, running.space, candidates[0], command)
     running.spent.write()
-    genotype.save(folder / GENOTYPE)  # last: where it is, the search is finished
+    if processes.rank() == 0:
+        write_results(folder, genotype, candidates, learnt, running.task.metric, running.space, running.history)
+    processes.barrier()
     return Found(genotype, candidates, learnt, running)
 
 
@@ -351,17 +376,3 @@ def load_search(folder: Path, device: torch.device) -> Search:
             "finish it with --resume"
         )
     return running
-
-
-def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
-    experiment = running.experiment
-    return {
-        "space": running.space.name,
-        "task": experiment.task,
-        "strategy": experiment.strategy,
-        "seed": experiment.seed,
-        "steps": experiment.search.steps,
-        "scores": {f"{running.task.metric}_{oracle}": figure for oracle, figure in winner.figures.items()},
-        **({"command": command} if command else {}),
-        "versions": {"atldas": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
-    }

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .builder import Builder
+from .common import processes
 from .common.atomic import write_text
 from .common.errors import UserError
 from .task import Task
@@ -22,6 +23,7 @@ SPENT = "spent.json"
 class Spent:
     """Counts from its making on. What earlier attempts wrote is added; what they did after their last writing is lost.
 
+    Under torchrun everything but `seconds` is summed over the processes.
     - `seconds`, `cpu_seconds`: by the clock, and of all threads of this process.
     - `images_trained`, `images_judged`: images given to networks of the task, with gradient and without.
     - `peak_mib`: the most memory that this process held, MiB; `peak_gpu_mib`: of a GPU's, by tensors.
@@ -49,19 +51,26 @@ class Spent:
 
     def figures(self) -> dict[str, float]:
         """Everything spent until now."""
-        now = {
-            "seconds": time.perf_counter() - self._started,
+        own = {
             "cpu_seconds": time.process_time() - self._cpu,
             "images_trained": float(self._images[True]),
             "images_judged": float(self._images[False]),
+            "peak_mib": _peak_mib(),
+            "peak_gpu_mib": _peak_gpu_mib(),
         }
-        total = {name: value + self._before.get(name, 0.0) for name, value in now.items()}
-        for name, value in {"peak_mib": _peak_mib(), "peak_gpu_mib": _peak_gpu_mib()}.items():
-            total[name] = max(value, self._before.get(name, 0.0))
-        return {name: round(value, 3) for name, value in total.items()}
+        together = processes.total(torch.tensor(list(own.values()), dtype=torch.float64)).tolist()
+        now = {"seconds": time.perf_counter() - self._started, **dict(zip(own, together, strict=True))}
+        found = {}
+        for name, value in now.items():
+            before = self._before.get(name, 0.0)
+            found[name] = round(max(value, before) if name.startswith("peak") else value + before, 3)
+        return found
 
     def write(self) -> None:
-        write_text(self.path, json.dumps(self.figures(), indent=2) + "\n")
+        """Write the file, by process 0; all processes must call this."""
+        figures = self.figures()
+        if processes.rank() == 0:
+            write_text(self.path, json.dumps(figures, indent=2) + "\n")
 
 
 def read_spent(path: Path) -> dict[str, float]:
