@@ -23,9 +23,9 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .builder import Builder
+from .builder import Builder, FixedBuilder
 from .cell_chain import cell_chain
-from .common.config import FilePath, config
+from .common.config import FilePath, config, from_dict
 from .common.errors import UserError
 from .genotype import Genotype
 from .nasbench201 import Nasbench201Network, canonical
@@ -76,6 +76,24 @@ class ImageClassifier(nn.Module):
         pooled = state.mean(dim=(2, 3))  # [N, C]
         logits: Tensor = self.classifier(pooled)
         return logits
+
+
+@config
+class ClassifierConfig:
+    """The `network:` section of a genotype for classification; the fields are those of `ImageFolderOptions`."""
+
+    skeleton: Literal["darts", "nasbench201"] = "darts"
+    channels: Annotated[int, Ge(2), Le(1024)] = 16
+    depth: Annotated[int, Ge(1), Le(200)] = 8
+    classes: Annotated[int, Ge(2)] = 10
+    inputs: Annotated[int, Ge(1), Le(2)] = 2
+    reduce_kind: str = "reduce"
+
+    def build(self, builder: Builder) -> nn.Module:
+        """The network around the cells that `builder` makes."""
+        if self.skeleton == "nasbench201":
+            return Nasbench201Network(builder, self.channels, self.depth, self.classes)
+        return ImageClassifier(builder, self.channels, self.depth, self.classes, self.inputs, self.reduce_kind)
 
 
 class Labelled(NamedTuple):
@@ -132,6 +150,7 @@ class ImageFolderTask:
     Options = ImageFolderOptions
     metric: str = "accuracy"
     larger_is_better = True
+    input_shape: tuple[int, ...] = (1, 3, 32, 32)
 
     def __init__(self, options: ImageFolderOptions, seed: int, device: torch.device) -> None:
         self.options, self.seed, self.device = options, seed, device
@@ -169,10 +188,13 @@ class ImageFolderTask:
         self._test = np.arange(before, len(self._paths))
 
     def build(self, builder: Builder) -> nn.Module:
-        options, classes = self.options, len(self.classes)
-        if options.skeleton == "nasbench201":
-            return Nasbench201Network(builder, options.channels, options.depth, classes)
-        return ImageClassifier(builder, options.channels, options.depth, classes, options.inputs, options.reduce_kind)
+        return ClassifierConfig(**self.network_section()).build(builder)
+
+    @staticmethod
+    def network_of(genotype: Genotype, builder: Builder | None = None) -> nn.Module:
+        """The network of a genotype with a `network:` section, without data."""
+        section = from_dict(ClassifierConfig, genotype.network_dict(), f"genotype {genotype.name}", at="network")
+        return section.build(builder or FixedBuilder(genotype))
 
     def identity(self, child: Genotype) -> Hashable:
         """Equal for children that compute the same function: those of NAS-Bench-201 know their twins."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
+    "export": ("exporting.command", "the found network as a graph, ONNX, a torch.export program or one Python file"),
+    "profile": ("profiling", "how long every child of a space takes on this device, for a budget in milliseconds"),
     "report": ("report", "one self-contained HTML page of finished searches, side by side"),
     "compare": ("compare", "a search for each of several strategies and seeds, side by side"),
     "benchmark": ("benchmark", "strategies, or supernets, against a benchmark's table"),
