@@ -82,8 +82,6 @@ def learnt(
     figures: dict[str, list[float]] = {"learned": [], "random": []}
     with progress(2 * count, "compare", "child") as bar:
         for kind, found in figures.items():
-            for _ in range(count):
-                child = distribution.sample(generator, uniform=kind == "random")
-                found.append(archive.measure(oracle, child))
-                bar.update()
+            children = [distribution.sample(generator, uniform=kind == "random") for _ in range(count)]
+            found += archive.measure_all(oracle, children, bar.update)
     return figures

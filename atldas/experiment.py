@@ -64,9 +64,15 @@ class ArchitectureConfig:
 
 @config
 class SearchConfig:
-    """The loop. Without steps there are no inherited weights: children are measured by other oracles."""
+    """The loop. Without steps there are no inherited weights: children are measured by other oracles.
+
+    Attributes:
+        children_per_step: how many children a weight step trains, each on a batch of its own; the mean of their
+            gradients moves the weights. Under torchrun the processes share them: a multiple of their number.
+    """
 
     steps: Annotated[int, Ge(0)]
+    children_per_step: Annotated[int, Ge(1)] = 1
     weights: SgdConfig = field(default_factory=SgdConfig)
     architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     pruning: PruningConfig | None = None

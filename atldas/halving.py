@@ -9,10 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from .common import processes
 from .common.atomic import atomic_path, write_text
 from .common.errors import UserError
 from .common.forked import in_processes
@@ -64,18 +67,36 @@ class Archive:
         jobs: int = 1,
         progress: Callable[[], object] = lambda: None,
     ) -> list[float]:
-        """The oracle's figures for children, `jobs` of them measured at a time where the oracle is independent."""
-        kept, keys = self.figures.setdefault(oracle.name, {}), [one_line(child) for child in children]
-        missing = {key: child for key, child in zip(keys, children, strict=True) if key not in kept}
-        for _ in range(len(keys) - len(missing)):
+        """The oracle's figures for children, `jobs` of them measured at a time where the oracle is independent.
+
+        The processes of torchrun share the children among them, a round of one for each; all get all figures.
+        """
+        kept = self.figures.setdefault(oracle.name, {})
+        new = list({one_line(child): child for child in children if one_line(child) not in kept}.items())
+        for _ in range(len(children) - len(new)):
             progress()
-        jobs = min(jobs, len(missing) or 1) if getattr(oracle, "independent", False) else 1
-        for key, figure in zip(missing, in_processes(oracle.measure, list(missing.values()), jobs), strict=True):
+        jobs = min(jobs, len(new) or 1) if getattr(oracle, "independent", False) else 1
+        if processes.world_size() > 1:
+            measured = _shared(oracle, [child for _, child in new])
+        else:
+            measured = in_processes(oracle.measure, [child for _, child in new], jobs)
+        for (key, _), figure in zip(new, measured, strict=True):
             kept[key] = figure
-            if self.path is not None:
+            if self.path is not None and processes.rank() == 0:
                 write_text(self.path, json.dumps(self.figures))
             progress()
-        return [kept[key] for key in keys]
+        return [kept[one_line(child)] for child in children]
+
+
+def _shared(oracle: Oracle, children: Sequence[Genotype]) -> Iterator[float]:
+    """Figures that this process and the others measured, each every so manieth child."""
+    rank, size = processes.rank(), processes.world_size()
+    for first in range(0, len(children), size):
+        now = children[first : first + size]
+        figures = torch.zeros(len(now), dtype=torch.float64)
+        if rank < len(now):
+            figures[rank] = oracle.measure(now[rank])
+        yield from processes.total(figures).tolist()
 
 
 def halving(
