@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from .operations import OPERATIONS, Factory
@@ -35,7 +32,7 @@ def cost(module: nn.Module, *shapes: Sequence[int]) -> Cost:
 
 def macs(module: nn.Module, forward: Callable[[nn.Module], object]) -> int:
     """MACs of `forward(module)`, the module being moved to the meta device (a copy: yours stays where it is)."""
-    meta = _on_meta(module)
+    meta = on_meta(module)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward(meta)
     return counter.get_total_flops() // 2
@@ -43,7 +40,7 @@ def macs(module: nn.Module, forward: Callable[[nn.Module], object]) -> int:
 
 def macs_by_part(module: nn.Module, *shapes: Sequence[int]) -> dict[str, int]:
     """MACs of each direct child of `module` in one forward pass, in the children's order."""
-    meta = _on_meta(module)
+    meta = on_meta(module)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         meta(*(torch.empty(shape, device="meta") for shape in shapes))
     counts = counter.get_flop_counts()
@@ -73,49 +70,6 @@ def _operation_cost(factory: Factory, channels: int, stride: int, height: int, w
     return cost(module, (1, channels, height, width))
 
 
-def peak_memory(module: nn.Module, *shapes: Sequence[int]) -> int:
-    """Bytes of activations alive at once, at most, in a forward pass without gradient over inputs of the given shapes.
-
-    Counts the inputs and every tensor from its making until nothing refers to it, as PyTorch frees it when it runs the
-    network operation by operation. Parameters, and what a kernel needs inside, are left out. Works on shapes alone.
-    """
-    meta = _on_meta(module)
-    with torch.no_grad(), _LiveBytes() as live:
-        inputs = [torch.empty(tuple(shape), device="meta") for shape in shapes]
-        meta(*inputs)
-    return live.peak
-
-
-class _LiveBytes(TorchDispatchMode):
-    """Bytes of the tensors made within it that are still alive: `now`, and `peak`, the most so far."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {
-            tensor.untyped_storage() for tensor in _tensors((args, kwargs))
-        }  # a view or an in-place result of these
-        output = func(*args, **(kwargs or {}))
-        for tensor in _tensors(output):
-            storage = tensor.untyped_storage()
-            if storage not in self._known and storage not in given:
-                self._known.add(storage)
-                self._grow(storage.nbytes())
-                weakref.finalize(storage, self._grow, -storage.nbytes())
-        return output
-
-    def _grow(self, count: int) -> None:
-        self.now += count
-        self.peak = max(self.peak, self.now)
-
-
-def _tensors(values: Any) -> list[torch.Tensor]:
-    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
-
-
-def _on_meta(module: nn.Module) -> nn.Module:
+def on_meta(module: nn.Module) -> nn.Module:
     """A copy in eval mode: in training mode BatchNorm refuses a single pooled pixel."""
     return copy.deepcopy(module).to("meta").eval()

@@ -28,6 +28,7 @@ from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung
 from .oracles import Estimate, Inherited, Measured, ShortTraining, recalibrate
+from .peak_memory import PeakMemory
 from .pruning import Pruner, write_pruned
 from .search_results import RESULTS, winning_genotype, write_results
 from .space import Space
@@ -72,7 +73,8 @@ class Search:
         self.macs = mac_tables(self.supernet, self.task.input_shape)
         self.budget: Budget | None = None
         if experiment.budget:
-            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
+            peak = PeakMemory(self.supernet, self.task.input_shape)
+            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet), peak)
         self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps, together=True)
         self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)

@@ -39,8 +39,9 @@ from .common.interruption import Interruption
 from .common.progress import progress
 from .common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from .common.schedule import linear, warm_up_cosine
-from .cost import cost, peak_memory
+from .cost import cost
 from .genotype import Genotype
+from .peak_memory import peak_memory
 from .task import Task, with_options
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from atldas.builder import FixedBuilder
 from atldas.classification import ImageClassifier
-from atldas.cost import cost, macs_by_part, operation_cost, parameters, peak_memory
+from atldas.cost import cost, macs_by_part, operation_cost, parameters
 from atldas.genotype import Genotype
 from atldas.operations import OPERATIONS
 
@@ -47,34 +47,6 @@ def test_a_network_already_without_memory_can_be_counted() -> None:
     with torch.device("meta"):
         network = Pooled()
     assert cost(network, (1, 3, 6, 4)) == cost(Pooled(), (1, 3, 6, 4))
-
-
-class Residual(nn.Module):
-    """Keeps its input alive while it computes."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.inner(x)
-
-
-def test_the_peak_of_memory_is_what_is_alive_at_once() -> None:
-    layer = nn.Conv2d(4, 4, 3, padding=1)
-    one = 4 * 4 * 8 * 8  # bytes of [1, 4, 8, 8]
-    assert peak_memory(layer, (1, 4, 8, 8)) == 2 * one
-    # The input is the caller's and stays; of a chain's values two are alive at a time.
-    assert peak_memory(nn.Sequential(layer, layer, layer, layer), (1, 4, 8, 8)) == 3 * one
-    assert peak_memory(nn.Sequential(layer, Residual(nn.Sequential(layer, layer))), (1, 4, 8, 8)) == 4 * one
-    assert peak_memory(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten()), (3, 4, 8, 8)) == 3 * one
-    assert peak_memory(nn.Sequential(nn.Conv2d(4, 64, 1), nn.Conv2d(64, 4, 1)), (1, 4, 8, 8)) == (1 + 16 + 1) * one
-
-
-def test_the_peak_is_where_the_widest_tensors_meet_not_their_sum() -> None:
-    wide = nn.Sequential(nn.Conv2d(4, 32, 1), nn.Conv2d(32, 4, 1))
-    once, twice = (peak_memory(nn.Sequential(*[wide] * n), (1, 4, 8, 8)) for n in (1, 2))
-    assert twice == once + 4 * 4 * 64  # only the value between them more
 
 
 def test_grouped_strided_convolution() -> None:

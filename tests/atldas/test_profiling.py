@@ -21,6 +21,7 @@ from atldas.common.errors import UserError
 from atldas.cost_tables import mac_tables, parameter_tables
 from atldas.distribution import Distribution
 from atldas.genotype import Genotype
+from atldas.peak_memory import PeakMemory
 from atldas.profile_file import LatencyProfile
 from atldas.profiling import profile
 from atldas.searching import search
@@ -131,10 +132,16 @@ def test_a_search_within_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixt
     tables = found.tables(macs, "profile")
     generator = torch.Generator().manual_seed(0)
     limit = sorted(tables.of(Distribution(macs.space).sample(generator, uniform=True)) for _ in range(99))[50]
-    budget = {"latency_ms": limit, "profile": str(file)}
+    peak = PeakMemory(running.search.supernet, running.search.task.input_shape)
+    generator = torch.Generator().manual_seed(0)
+    children = [Distribution(macs.space).sample(generator, uniform=True) for _ in range(99)]
+    peaks = sorted(peak.of(child) for child in children if tables.of(child) <= limit)
+    most = peaks[len(peaks) // 2]
+    budget = {"latency_ms": limit, "profile": str(file), "peak_mib": most / 2**20}
     kept = search(experiment(data, "random", budget=budget), tmp_path / "run", CPU)
     assert kept is not None and kept.candidates
     assert max(tables.of(candidate.child) for candidate in kept.candidates) <= limit
+    assert max(peak.of(candidate.child) for candidate in kept.candidates) <= most
     assert tables.of(Genotype.load(tmp_path / "run" / "genotype.yaml")) <= limit
     for limits in (f"{limit},{2 * limit}", "1000"):
         assert main(["pareto", str(tmp_path / "free"), "--latency-ms", limits, "--profile", str(file)]) == 0

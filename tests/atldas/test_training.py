@@ -26,8 +26,8 @@ from atldas.common.config import from_dict
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, logged, read_log
 from atldas.common.yaml_text import parse_yaml
-from atldas.cost import peak_memory
 from atldas.genotype import CellGenotype, Genotype
+from atldas.peak_memory import peak_memory
 from atldas.training import Sgd, Training, TrainingExperiment, train
 
 CPU = torch.device("cpu")
