@@ -218,6 +218,24 @@ def test_faults_of_later_stages_are_found_before_the_first(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["variant.yaml", "model.safetensors", "summary.yaml", "astronaut_cutout.png", "astronaut_result.png",
+     "train/model.safetensors", "train/config.yaml", "search/genotype.yaml"],
+)  # fmt: skip
+def test_a_users_own_file_is_never_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    folder = tmp_path / "mine"
+    own = folder / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    assert main(command(folder)) == 2
+    error = one_error(capfd)
+    assert f"without {own.name if own.parent.name == 'search' else name}, which the run would replace" in error
+    assert own.read_text() == "mine" and [path for path in folder.rglob("*") if path.is_file()] == [own]
+    assert main(command(folder, "--resume")) == 2
+    assert own.read_text() == "mine"
+
+
 def test_the_shipped_quickstart() -> None:
     pipeline, _ = load_pipeline("quickstart", [])
     assert pipeline.search.task_options["network"] == {
