@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 
 from .common.config import config
 from .common.errors import UserError
@@ -17,6 +17,8 @@ from .halving import Archive, Candidate, Rung, halving, without_twins
 from .oracles import InheritedConfig, Oracle, RungConfig
 from .strategy import Context
 from .task import Task
+
+Count = Annotated[int, Ge(0), Le(100_000)]
 
 
 @config
@@ -31,10 +33,10 @@ class EvaluationConfig:
         rungs: oracles of rising fidelity; each measures what the one before kept.
     """
 
-    most_probable: Annotated[int, Ge(0)] = 8
-    neighbours: Annotated[int, Ge(0)] = 0
-    samples: Annotated[int, Ge(0)] = 4
-    controls: Annotated[int, Ge(0)] = 0
+    most_probable: Count = 8
+    neighbours: Count = 0
+    samples: Count = 4
+    controls: Count = 0
     rungs: Annotated[tuple[RungConfig, ...], MinLen(1)] = field(default_factory=lambda: (InheritedConfig(),))
 
 

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import AfterValidator
 
 from .budget import BudgetConfig
-from .common.config import RelativeToFile, config
+from .common.config import RelativeToFile, Seed, config
 from .common.config_errors import suggestion
 from .evaluate import EvaluationConfig
 from .pruning import PruningConfig
@@ -88,7 +88,7 @@ class Experiment:
     task_options: dict[str, Any] = field(default_factory=dict)
     strategy: Annotated[str, AfterValidator(_strategy)] = "atldas"
     strategy_options: dict[str, Any] = field(default_factory=dict)
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Seed = 0
     budget: BudgetConfig | None = None
     search: SearchConfig
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -31,7 +31,7 @@ from .builder import FixedBuilder
 from .cell import Cell
 from .common import processes
 from .common.atomic import write_text
-from .common.config import Source, config, to_dict
+from .common.config import Seed, Source, config, to_dict
 from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
@@ -149,7 +149,7 @@ class TrainingExperiment:
     schema: Literal[2]
     task: str
     task_options: dict[str, Any] = field(default_factory=dict)
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Seed = 0
     training: TrainingConfig
 
 

@@ -193,7 +193,8 @@ def test_hidden_folders_and_files_are_no_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"inputs": 3}, {"batch": 1}, {"held_out_share": 1.0}, {"depth": 0},
-                                     {"depth": 10**6}, {"channels": 10**9}, {"image_size": 10**5}, {}])  # fmt: skip
+                                     {"depth": 10**6}, {"channels": 10**9}, {"image_size": 10**5},
+                                     {"batch": 10**9}, {}])  # fmt: skip
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"e\.yaml: task_options\."):
         from_dict(ImageFolderOptions, {"folder": "x", **options} if options else {}, "e.yaml", at="task_options")
