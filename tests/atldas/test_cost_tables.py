@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spaces import INPUT_SHAPE, AnyNetwork
-from toy import ToyNetwork, random_distribution, space
 from torch import nn
+from toy import ToyNetwork, random_distribution, space
 
 from atldas.builder import Builder, FixedBuilder
 from atldas.cost import cost

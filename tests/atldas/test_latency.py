@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import ToyNetwork, space
 from torch import Tensor, nn
+from toy import ToyNetwork, space
 
 from atldas import latency
 from atldas.builder import Builder
