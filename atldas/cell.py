@@ -72,7 +72,8 @@ class Cell(nn.Module):
         super().__init__()
         if not genotype.inputs == len(place.in_channels) == len(place.input_strides):
             raise UserError(
-                f"the {place.kind} cell has {genotype.inputs} inputs, the network gives it {len(place.in_channels)}"
+                f"the {place.kind} cell: expected {len(place.in_channels)} inputs, as the network gives, "
+                f"got {genotype.inputs}"
             )
         self.place = place
         self.drop_path = 0.0

@@ -144,8 +144,8 @@ class ImageFolderTask:
         )
         if 0 < held_out < options.batch or len(order) - held_out - measured < options.batch:
             raise UserError(
-                f"{options.folder}: {len(order)} images do not fill one batch of {options.batch} in each of the "
-                "training and held-out parts; lower task_options.batch or add images"
+                f"{options.folder}: expected a batch of {options.batch} or more images in each of the training and "
+                f"held-out parts, got {len(order)} images in all; lower task_options.batch or add images"
             )
         # Three disjoint parts: for weights, for logits, for the final choice.
         self._held_out, self._measured, self._training = np.split(order, [held_out, held_out + measured])
@@ -202,7 +202,7 @@ class ImageFolderTask:
     @torch.no_grad()
     def _accuracy(self, network: nn.Module, chosen: npt.NDArray[np.int64]) -> float:
         if not len(chosen):
-            raise UserError("task_options.measured_share: is 0, so there is nothing to measure by; raise it")
+            raise UserError("task_options.measured_share: expected more than 0 where something is measured, got 0")
         chosen = self._readable(chosen)
         right = 0
         for first in range(0, len(chosen), self.options.batch):
@@ -213,7 +213,7 @@ class ImageFolderTask:
     def _batches(self, indices: npt.NDArray[np.int64], start: int, stream: int) -> Iterator[Labelled]:
         per_epoch = len(indices) // self.options.batch
         if not per_epoch:
-            raise UserError("task_options.held_out_share: is 0, so there is nothing to learn from; raise it")
+            raise UserError("task_options.held_out_share: expected more than 0 where something is searched, got 0")
         number = start
         while True:
             epoch, position = divmod(number, per_epoch)
@@ -271,7 +271,7 @@ def _read(path: Path, size: int) -> npt.NDArray[np.uint8] | None:
 
 def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
-        raise UserError(f"{folder}: is not a folder; task_options.folder needs a folder with one folder per class")
+        raise UserError(f"{folder}: expected a folder with one folder of images per class, got none")
     files = {
         entry.name: sorted(path for path in entry.iterdir() if _is_image(path))
         for entry in sorted(folder.iterdir())

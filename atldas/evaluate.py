@@ -62,7 +62,9 @@ def choose(proposed: Iterable[Candidate], rungs: list[Rung], task: Task, archive
     identity = getattr(task, "identity", lambda child: child)
     candidates = without_twins(proposed, identity)
     if not candidates:
-        raise UserError("evaluation: the strategy proposed no child; raise most_probable or samples")
+        raise UserError(
+            "evaluation: expected one or more children from the strategy, got none; raise most_probable or samples"
+        )
     total, left = 0, len(candidates)
     for rung in rungs:
         total, left = total + left, min(left, rung.keep)

@@ -160,7 +160,7 @@ def read_alphas(folder: Path, count: int, rng: np.random.Generator) -> list[Leve
         UserError: no such folder, or fewer RGBA pictures with something in them than wanted.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: is not a folder; --foregrounds needs a folder of RGBA pictures")
+        raise UserError(f"--foregrounds: expected a folder of RGBA pictures, got {folder}")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     found: list[Levels] = []
     for index in rng.permutation(len(paths)):
@@ -173,7 +173,7 @@ def read_alphas(folder: Path, count: int, rng: np.random.Generator) -> list[Leve
             if min(np.mean(alpha == 0), np.mean(alpha > 200)) > 0.01 and min(alpha.shape) >= 100:
                 found.append(alpha)
     if len(found) < count:
-        raise UserError(f"{folder}: found {len(found)} fit RGBA pictures, --count asks for {count}")
+        raise UserError(f"{folder}: expected {count} RGBA pictures that can be used (--count), got {len(found)}")
     return found
 
 

@@ -119,7 +119,10 @@ def pair_sets(source: Source, count: int, radii: Sequence[int]) -> tuple[dict[st
             passed_over += 1
         index += 1
         if passed_over > 20 + 4 * count:
-            raise UserError(f"{passed_over} of {index} pairs know no foreground or no background; lower --radii")
+            raise UserError(
+                f"expected trimaps with known foreground and background, got {passed_over} of {index} without; "
+                "lower --radii"
+            )
     return sets, passed_over
 
 
@@ -198,7 +201,7 @@ def photographs(folder: Path | None) -> dict[str, tuple[Path, Path]]:
     paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in image_files(folder)}
     with_trimap = {name: (path, paths[f"{name}_trimap"]) for name, path in paths.items() if f"{name}_trimap" in paths}
     if not with_trimap:
-        raise UserError(f"{folder}: holds no photograph NAME with a trimap NAME_trimap beside it")
+        raise UserError(f"{folder}: expected a photograph NAME with a trimap NAME_trimap beside it, got none")
     return {**found, **with_trimap}
 
 
@@ -281,19 +284,19 @@ def parse() -> argparse.Namespace:
     add("--picture", type=Path, metavar="FILE", help="write photographs and the bundled examples side by side")
     options = parser.parse_args()
     if options.count < 1 or any(radius < 1 for radius in options.radii):
-        raise UserError("--count and --radii must be 1 or more")
+        raise UserError(f"expected --count and --radii of 1 or more, got {options.count} and {options.radii}")
     if options.photos and not options.picture:
-        raise UserError("--photos needs --picture, the file to write")
+        raise UserError("--photos: expected --picture as well, the file to write")
     return options
 
 
 def run() -> None:
     options = parse()
     if find_spec("pymatting") is None:
-        raise UserError("PyMatting is not installed: pip install -e '.[peers]'")
+        raise UserError("expected PyMatting, got no such package; install it: pip install -e '.[peers]'")
     settings = read_config(TrainConfig, options.config, options.set)
     if settings.validation is None:
-        raise UserError(f"{options.config}: has no validation; its pairs are what is compared on")
+        raise UserError(f"{options.config}: expected a section validation, whose pairs are compared, got none")
     labels = labels_of(options.weights)
     networks: dict[str, Method] = {
         label: Matter(path).matte for label, path in zip(labels, options.weights, strict=True)

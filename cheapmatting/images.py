@@ -109,11 +109,11 @@ def decode(path: str | Path, flags: int) -> Bytes:
     except cv2.error as error:
         raise UserError(f"{path}: expected an image, got a file that cannot be decoded ({error.err})") from error
     if pixels is None or pixels.size == 0 or _cut_short(data):
-        raise UserError(f"{path}: is damaged or not an image; readable are intact files of {', '.join(READABLE)}")
+        raise UserError(f"{path}: expected an image ({', '.join(READABLE)}), got a damaged or other file")
     if pixels.dtype == np.uint16:
         return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)  # 65535 = 257 * 255
     if pixels.dtype != np.uint8:
-        raise UserError(f"{path}: has {pixels.dtype} pixels; save it with 8 or 16 bits a channel")
+        raise UserError(f"{path}: expected 8 or 16 bits per channel, got {pixels.dtype}")
     return np.asarray(pixels, np.uint8)
 
 
@@ -131,11 +131,9 @@ def require_writable_suffix(path: str | Path, alpha: bool) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
-        raise UserError(
-            f"{path}: cannot be written as {suffix or 'a file without suffix'!r}; allowed: {', '.join(WRITERS)}"
-        )
+        raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}, got {suffix or 'no suffix'}")
     if alpha and suffix in NO_ALPHA:
-        raise UserError(f"{path}: {suffix} cannot hold an alpha channel; use .png, .webp or .tif")
+        raise UserError(f"{path}: expected a format with an alpha channel (.png, .webp, .tif), got {suffix}")
 
 
 def write_image(path: str | Path, array: Bytes) -> None:

@@ -78,7 +78,7 @@ def read_trimap(path: str | Path) -> Bytes:
         more = f" and {strange.size - 5} more" if strange.size > 5 else ""
         share = counts[strange].sum() / grey.size
         raise UserError(
-            f"{path}: is not a trimap: found grey levels {shown}{more} in {share:.2%} of the pixels; "
-            f"allowed are 0 (background), 128 (unknown) and 255 (foreground), each within {GREY_SLACK}"
+            f"{path}: expected a trimap with the grey levels 0 (background), 128 (unknown) and 255 (foreground), each "
+            f"within {GREY_SLACK}, got {shown}{more} in {share:.2%} of the pixels"
         )
     return np.asarray(LEVELS[away.argmin(axis=1)][grey], np.uint8)

@@ -118,13 +118,13 @@ def _pairs(
     lists = [root / f"{which}_{what}_names.txt" for what in ("fg", "bg")]
     for path in lists:
         if not path.is_file():
-            raise UserError(f"{path}: is missing. {LAYOUT}")
+            raise UserError(f"{path}: expected a list of names, got no file. {LAYOUT}")
     foreground_names, background_names = (read_names(path) for path in lists)
     needed = share * len(foreground_names)
     if len(background_names) < needed:
         raise UserError(
-            f"{lists[1]}: names {len(background_names)} backgrounds, but {share} for each of the "
-            f"{len(foreground_names)} foregrounds in {lists[0].name} make {needed}"
+            f"{lists[1]}: expected {needed} backgrounds or more, {share} for each of the {len(foreground_names)} "
+            f"foregrounds in {lists[0].name}, got {len(background_names)}"
         )
     pairs = []
     for f, name in enumerate(foreground_names):
@@ -133,7 +133,7 @@ def _pairs(
             background = backgrounds / background_names[share * f + i]
             pairs.append(Pair(name, i, home / "fg" / name, home / "alpha" / name, background))
     _check_there({path for pair in pairs[::share] for path in (pair.foreground, pair.alpha)}, LAYOUT)
-    hint = f"give the folder that the images of {collection} lie in"
+    hint = f"Give the folder that holds the images of {collection}"
     _check_there({pair.background for pair in pairs}, hint)
     return pairs
 
@@ -142,7 +142,7 @@ def _check_there(paths: set[Path], hint: str) -> None:
     missing = sorted(path for path in paths if not path.is_file())
     if missing:
         first = ", ".join(str(path) for path in missing[:3])
-        raise UserError(f"{len(missing)} of {len(paths)} files are missing, the first: {first}. {hint}")
+        raise UserError(f"expected {len(paths)} files, but {len(missing)} are missing, the first: {first}. {hint}")
 
 
 def write_training_list(pairs: Sequence[Pair], path: str | Path) -> None:
@@ -250,7 +250,7 @@ def _open(path: Path) -> Image.Image:
             image = Image.open(file)
             image.load()
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: is damaged or not an image") from error
+        raise UserError(f"{path}: expected an image, got a damaged or other file") from error
     except (OSError, SyntaxError) as error:  # Pillow's name for a broken PNG
         raise UserError(f"{path}: cannot be read ({error})") from error
     return image
@@ -275,7 +275,9 @@ def read_manifest(path: str | Path) -> Mapping[str, Written]:
             raise ValueError(header)
         entries = [Written(*line.split("\t")) for line in lines]
     except (ValueError, TypeError, OSError) as error:
-        raise UserError(f"{path}: is not a manifest of this program; delete it to begin anew") from error
+        raise UserError(
+            f"{path}: expected a manifest of this program, got another file; delete it to begin again"
+        ) from error
     return {entry.file: entry for entry in entries}
 
 

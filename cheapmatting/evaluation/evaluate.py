@@ -153,7 +153,9 @@ def read_table(path: Path) -> list[Measured]:
             raise ValueError(header)
         return [_line(row) for row in rows]
     except (ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: is not a table of this program; delete it to measure all again") from error
+        raise UserError(
+            f"{path}: expected a table of this program, got another file; delete it to measure all again"
+        ) from error
 
 
 def _line(row: list[str]) -> Measured:
@@ -263,16 +265,18 @@ def write_means(lines: Sequence[Measured], unpaired: Mapping[str, Sequence[str]]
 
 def _check(options: argparse.Namespace) -> None:
     if options.weights and options.images is None:
-        raise UserError("--weights needs --images, the folder of images that the network is to see")
+        raise UserError("--weights: expected --images as well, the folder of images for the network")
     if options.predictions and options.views != 1:
-        raise UserError("--views goes with --weights; the predictions of --predictions are files already")
+        raise UserError("--views: expected --weights beside it, got --predictions, which are files already")
     if options.save is None:
         return
     if options.predictions:
-        raise UserError("--save goes with --weights; the predictions of --predictions are files already")
+        raise UserError("--save: expected --weights beside it, got --predictions, which are files already")
     for name in ("images", "truths", "trimaps"):
         if options.save.resolve() == getattr(options, name).resolve():
-            raise UserError(f"--save {options.save}: is the folder of --{name}, whose files it would overwrite")
+            raise UserError(
+                f"--save {options.save}: expected another folder, got that of --{name}, whose files would be replaced"
+            )
 
 
 def _read(entry: Entry) -> Bytes:

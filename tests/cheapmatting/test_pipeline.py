@@ -192,7 +192,7 @@ def test_beginning_twice_and_resuming_nothing(
     ("changes", "message"),
     [
         ({"report__photo": "nobody.jpg"}, "nobody.jpg: expected a file or a bundled example, got neither"),
-        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
+        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: expected a trimap with the grey levels"),
         ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
         ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),
@@ -258,7 +258,9 @@ def test_a_file_comes_before_a_shipped_name_and_unknown_names_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="quikstart: no such file, nor a shipped experiment such as quickstart"):
+    with pytest.raises(
+        UserError, match="quikstart: expected a file or a shipped experiment such as quickstart, got neither"
+    ):
         load_pipeline("quikstart", [])
     with pytest.raises(UserError, match=r"mine\.yaml: cannot be read \(No such file or directory\)"):
         load_pipeline("mine.yaml", [])
