@@ -1,4 +1,4 @@
-"""Image classification on an image folder: the example of a task, and the field's usual proving ground.
+"""Image classification on an image folder: the example of a task, and the usual benchmark of the field.
 
     task: atldas.classification:ImageFolderTask
     task_options: {folder: data/cifar10/train, image_size: 32}
@@ -98,10 +98,10 @@ class ImageFolderOptions:
         inputs, reduce_kind: of the skeleton `darts`.
         batch: images per batch.
         held_out_share: the share of the images that moves the logits; 0 where nothing is searched.
-        measured_share: the share by which the final choice is made; all other images train weights.
-        measured: how many of the latter the metric is taken over (all, if there are fewer).
+        measured_share: the share on which the final choice is made; all other images train weights.
+        measured: how many images of that share the metric is computed on (all, if there are fewer).
         test_folder: as `folder`, with images for the last figure of `atldas train`; no search looks at them.
-        cutout: in training, a square of that many pixels is blanked out (DeVries and Taylor, 2017); DARTS has 16.
+        cutout: in training, a square with this side in pixels becomes 0 (DeVries and Taylor, 2017); DARTS has 16.
         label_smoothing: of the loss (Szegedy et al., CVPR 2016).
     """
 
@@ -169,7 +169,7 @@ class ImageFolderTask:
         return ImageClassifier(builder, options.channels, options.depth, classes, options.inputs, options.reduce_kind)
 
     def identity(self, child: Genotype) -> Hashable:
-        """Equal for children that compute the same function: those of NAS-Bench-201 know their twins."""
+        """Equal for children that compute the same function; with `darts`, only for equal children."""
         return canonical(child.cells["normal"]) if self.options.skeleton == "nasbench201" else child
 
     def network_section(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ class ImageFolderTask:
             epoch, position = divmod(number, per_epoch)
             order = np.random.default_rng([self.seed, stream, epoch]).permutation(indices)
             rng = np.random.default_rng([self.seed, stream, epoch, position])
-            # In place of an image that cannot be read stands one from the batches after this one.
+            # An image that cannot be read is replaced by one of a later batch.
             yield self._load(self._readable(np.roll(order, -position * self.options.batch), self.options.batch), rng)
             number += 1
 

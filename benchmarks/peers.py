@@ -5,11 +5,11 @@
     python benchmarks/peers.py --config ... --weights a.safetensors b.safetensors --photos photos/ --picture peers.png
 
 The pairs are those that the configuration's training is validated on, in three sets: with the trimaps as drawn, and the
-same pictures with trimaps of two fixed widths. Pairs are left out in which a trimap knows no foreground or no
-background, where closed-form and KNN matting have nothing to go by. Everybody sees 8-bit images, answers are rounded to
+same pictures with trimaps of two fixed widths. Pairs whose trimap has no known foreground or no known
+background are left out: closed-form and KNN matting need both. All methods get 8-bit images. Their alphas are rounded to
 8 bits, and known pixels are set to what the trimap says.
 
-What was measured is kept in `--out`, for pairs and weights of the same content: new weights alone cost time.
+Results are kept in `--out`, by the contents of pairs and weights: only new weights are measured.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from atldas.common.errors import UserError, exit_status
 from atldas.common.machine import prepare
 from atldas.common.progress import progress
 
-prepare()  # before torch comes in
+prepare()  # before PyTorch is imported
 
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.data.config import make_source
@@ -55,14 +55,14 @@ Method = Callable[[Bytes, Bytes], Floats]
 
 
 class Pair(NamedTuple):
-    """One thing to solve: uint8 RGB [H, W, 3], [H, W] and [H, W]."""
+    """An image uint8 RGB [H, W, 3], a trimap [H, W] and the true alpha [H, W]."""
 
     image: Bytes
     trimap: Bytes
     truth: Bytes
 
 
-# --- Who takes part ---
+# --- The methods ---
 
 
 def half(image: Bytes, trimap: Bytes) -> Floats:
@@ -135,7 +135,7 @@ def _pair(sample: Sample, trimap: Bytes) -> Pair:
 
 def score(method: Method, pairs: Sequence[Pair], what: str) -> list[dict[str, float]]:
     """A line for each pair: the metrics, and `seconds` of CPU time."""
-    method(pairs[0].image, pairs[0].trimap)  # what is compiled and allocated once is not timed
+    method(pairs[0].image, pairs[0].trimap)  # the first call compiles and allocates; it is not timed
     lines = []
     with progress(len(pairs), what, "pair") as bar:
         for pair in pairs:

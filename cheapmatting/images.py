@@ -1,4 +1,4 @@
-"""Reading and writing image files, with every fault named by file and mend."""
+"""Reading and writing image files. Errors name the file, and say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atldas.common.errors import UserError
 from .arrays import Bytes
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-# What each writer is told: JPEG a quality at which edges survive, WebP to be lossless.
+# The options of each writer: JPEG with a quality that keeps edges, WebP without loss.
 WRITERS: dict[str, list[int]] = {
     ".png": [],
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -62,12 +62,12 @@ def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
 def read_alpha(path: str | Path) -> Bytes:
     """An alpha matte file as uint8 [H, W]: the alpha channel of an RGBA file, or the levels of a grey one.
 
-    A file that is opaque throughout counts as one without an alpha channel.
+    A file whose alpha channel is 255 everywhere counts as one without it.
 
     Raises:
         UserError: as `read_image`, and for a colour image without transparency, which holds no alpha.
     """
-    # Formats without an alpha channel are read so that OpenCV turns them as their EXIF orientation says.
+    # OpenCV applies the EXIF orientation with these flags, but not with IMREAD_UNCHANGED.
     without_alpha = Path(path).suffix.lower() in NO_ALPHA
     pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if without_alpha else cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2:

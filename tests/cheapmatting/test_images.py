@@ -88,11 +88,11 @@ def test_16_bits_are_scaled(tmp_path):
         (lambda p: p.write_bytes(b""), "expected an image, got an empty file"),
         (
             lambda p: p.write_bytes(b"\0" * 100),
-            "expected an image (.png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp), got a damaged or other file",
+            r"expected an image .*, got a damaged or other file",
         ),
         (
             lambda p: p.write_text("hello"),
-            "expected an image (.png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp), got a damaged or other file",
+            r"expected an image .*, got a damaged or other file",
         ),
     ],
 )
