@@ -57,8 +57,9 @@ class Cell(nn.Module):
         selection: a supernet's gates and mixtures; a fixed cell has none.
 
     Attributes:
-        drop_path: in training mode, the probability with which an operation's output is dropped for an image (Larsson et al., ICLR
-            2017); the rest is scaled up, and identities are never dropped. It begins at 0; `atldas train` raises it.
+        drop_path: in training mode, the probability with which an operation's output is dropped for an image (Larsson
+            et al., ICLR 2017). The rest is scaled up, and identities are never dropped. It begins at 0; `atldas train`
+            raises it.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
     python benchmarks/data_speed.py --size 256 --count 30
     python benchmarks/data_speed.py --foregrounds cutouts/ --backgrounds photos/ --workers 1
 
-Times are CPU time of this process, which other programs on the machine change less than wall-clock time. The time of the
-loader is wall-clock time, since it works in other processes.
+Times are CPU time of this process, which other programs on the machine change less than wall-clock time. The
+loader's is wall-clock time, since it works in other processes.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 
 The pairs are those that the configuration's training is validated on, in three sets: with the trimaps as drawn, and the
 same pictures with trimaps of two fixed widths. Pairs whose trimap has no known foreground or no known
-background are left out: closed-form and KNN matting need both. All methods get 8-bit images. Their alphas are rounded to
-8 bits, and known pixels are set to what the trimap says.
+background are left out: closed-form and KNN matting need both. All methods get 8-bit images. Their alphas are rounded
+to 8 bits, and known pixels are set to what the trimap says.
 
 Results are kept in `--out`, by the contents of pairs and weights: only new weights are measured.
 """

@@ -7,8 +7,8 @@ The space is `darts`: 16 channels, 8 cells, batch 32 of [3, 32, 32]. A weight st
 backward and updates its weights; `dense` does so with the mixture of all operations that strategy `darts` trains;
 `judged` is one of several children judged on a held-out batch, forward only, as strategy `atldas` judges them. Time is
 the median after warm-up, in seconds of CPU time on one thread: other programs on the machine hardly change that. With
-several threads, the time that they wait would count too. Memory is the peak resident set of the process, less the resident set before
-the network is made.
+several threads, the time that they wait would count too. Memory is the peak resident set of the process, less the
+resident set before the network is made.
 """
 
 from __future__ import annotations

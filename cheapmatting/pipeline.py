@@ -91,7 +91,7 @@ def run(
 ) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
-    None if a person interrupted it: what is done is kept, and `resume` goes on from there. `source` is where the
+    None if the user interrupted it: what is done is kept, and `resume` goes on from there. `source` is where the
     pipeline comes from; `command` is written into the provenance of the genotype.
 
     Raises:

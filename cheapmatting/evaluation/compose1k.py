@@ -10,7 +10,7 @@ The protocol is that of Xu et al., Deep Image Matting, CVPR 2017, and of the cod
 Pillow reads the images, as in that code: other decoders differ by one level in some pixels. The files differ in bytes
 from those that other programs write, but their pixels are the same.
 
-The training list names the 431 x 100 pairs of foreground and COCO background. Training composes a pair when it needs it.
+The training list names the 431 x 100 pairs of foreground and COCO background. Training composes them when needed.
 
     cheapmatting compose1k Combined_Dataset VOCdevkit/VOC2012/JPEGImages composition-1k
     cheapmatting compose1k Combined_Dataset VOC2012/JPEGImages composition-1k --coco train2014
@@ -74,7 +74,7 @@ class Written(NamedTuple):
 def compose(foreground: Bytes, alpha: Bytes, background: Bytes) -> Bytes:
     """alpha F + (1 - alpha) B in 0..255, truncated: uint8 [H, W, 3].
 
-    Double precision, as in the original code: single precision truncates to another integer where the sum is nearly whole.
+    Double precision, as in the original code: single precision gives another integer where the sum is nearly whole.
 
     Args:
         foreground, background: uint8 [H, W, 3].
@@ -85,7 +85,7 @@ def compose(foreground: Bytes, alpha: Bytes, background: Bytes) -> Bytes:
 
 
 def covering(background: Image.Image, width: int, height: int) -> Bytes:
-    """The top left `width` x `height` pixels of a background, uint8 [H, W, 3]; a smaller background is enlarged first."""
+    """The top left `width` x `height` pixels of a background, uint8 [H, W, 3]; a smaller one is enlarged first."""
     ratio = max(width / background.width, height / background.height)
     if ratio > 1:
         larger = (math.ceil(background.width * ratio), math.ceil(background.height * ratio))
@@ -158,8 +158,8 @@ def write_training_list(pairs: Sequence[Pair], path: str | Path) -> None:
 def build_test_set(pairs: Sequence[Pair], folder: str | Path) -> int:
     """Write `merged/`, `alpha/`, `trimaps/` and a manifest of checksums; returns how many files were written.
 
-    Alpha is written once for each foreground, as a grey image. Trimaps are copied. A file of an interrupted call is kept
-    if the manifest holds its checksum; all other files are written again. Files appear whole or not at all.
+    Alpha is written once for each foreground, as a grey image. Trimaps are copied. A file of an interrupted call is
+    kept if the manifest holds its checksum; all other files are written again. Files appear whole or not at all.
 
     Raises:
         UserError: an image cannot be read, a trimap is missing, or the folder cannot be written to.
