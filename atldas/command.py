@@ -39,7 +39,7 @@ def _add_verbs(verbs: Verbs) -> None:
 
 def _add_search_and_train(verbs: Verbs) -> None:
     search = verbs.add_parser("search", help="run a search that a YAML file describes")
-    search.add_argument("experiment", help="the experiment's YAML file")
+    search.add_argument("experiment", help="the experiment's YAML file, or a shipped name such as nasbench201")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
     search.set_defaults(handler=_search)
     train = verbs.add_parser("train", help="train the network of a genotype from scratch; also under torchrun")
@@ -54,13 +54,13 @@ def _add_search_and_train(verbs: Verbs) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from .common.config import from_dict, read_settings
+    from .common.config import from_dict
     from .common.device import choose
-    from .experiment import Experiment
+    from .experiment import Experiment, read_experiment
     from .probabilities import learnt_in_words
     from .searching import search
 
-    settings, source = read_settings(options.experiment, options.set)
+    settings, source = read_experiment(options.experiment, options.set)
     experiment = from_dict(Experiment, settings, source)
     folder = options.out or Path("runs") / experiment.name
     device = choose(options.device)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .common.atomic import atomic_path, write_text
 from .common.errors import UserError
+from .common.forked import in_processes
 from .genotype import Genotype
 from .oracles import Oracle
 
@@ -56,12 +57,27 @@ class Archive:
 
     def measure(self, oracle: Oracle, child: Genotype) -> float:
         """The oracle's figure for a child: measured now, or kept from before."""
-        kept, key = self.figures.setdefault(oracle.name, {}), one_line(child)
-        if key not in kept:
-            kept[key] = oracle.measure(child)
+        return self.measure_all(oracle, [child])[0]
+
+    def measure_all(
+        self,
+        oracle: Oracle,
+        children: Sequence[Genotype],
+        jobs: int = 1,
+        progress: Callable[[], object] = lambda: None,
+    ) -> list[float]:
+        """The oracle's figures for children, `jobs` of them measured at a time where the oracle is independent."""
+        kept, keys = self.figures.setdefault(oracle.name, {}), [one_line(child) for child in children]
+        missing = {key: child for key, child in zip(keys, children, strict=True) if key not in kept}
+        for _ in range(len(keys) - len(missing)):
+            progress()
+        jobs = min(jobs, len(missing) or 1) if getattr(oracle, "independent", False) else 1
+        for key, figure in zip(missing, in_processes(oracle.measure, list(missing.values()), jobs), strict=True):
+            kept[key] = figure
             if self.path is not None:
                 write_text(self.path, json.dumps(self.figures))
-        return kept[key]
+            progress()
+        return [kept[key] for key in keys]
 
 
 def halving(
@@ -70,6 +86,7 @@ def halving(
     larger_is_better: bool,
     archive: Archive,
     progress: Callable[[], object] = lambda: None,
+    jobs: int = 1,
 ) -> list[Candidate]:
     """Measure candidates rung by rung; returns all of them, best first: those that came furthest, by their last rung.
 
@@ -77,9 +94,9 @@ def halving(
     """
     left, out = list(candidates), list[Candidate]()
     for number, rung in enumerate(rungs):
-        for candidate in left:
-            candidate.figures[rung.oracle.name] = archive.measure(rung.oracle, candidate.child)
-            progress()
+        figures = archive.measure_all(rung.oracle, [candidate.child for candidate in left], jobs, progress)
+        for candidate, figure in zip(left, figures, strict=True):
+            candidate.figures[rung.oracle.name] = figure
         left.sort(key=lambda c: badness(c.figures[rung.oracle.name], larger_is_better))
         keep = rung.keep if number < len(rungs) - 1 else len(left)
         out = left[keep:] + out
