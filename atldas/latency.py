@@ -1,7 +1,7 @@
 """How long a child takes on the device at hand: a sum over its parts, corrected and checked on whole networks.
 
-Parts are timed alone, where nothing else fills the caches; a straight line through whole networks' times mends what
-that leaves out. Its quality is measured on networks that neither saw.
+Parts are timed alone, where nothing else fills the caches. A straight line, fitted to the times of whole networks,
+corrects the sum. Its error is measured on other networks.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .supernet import Supernet
 
 
 class LatencyModel(NamedTuple):
-    """Latency tables, and how well they foretell whole networks that they were not fitted to.
+    """Latency tables, and how well they predict whole networks that they were not fitted to.
 
     Attributes:
         tables: milliseconds.
-        spearman: rank correlation of foretold and measured times over `checked` networks.
+        spearman: rank correlation of predicted and measured times over `checked` networks.
         worst: the largest relative error among them.
     """
 
@@ -60,14 +60,14 @@ def latency_model(
 
     times = [measured(child) for child in fitted]
     slope, offset = np.polyfit([sums.of(child) for child in fitted], times, 1)
-    if slope <= 0:  # noise outweighs the differences: the mean ratio is all that can be said
+    if slope <= 0:  # noise is larger than the differences: only the mean ratio is known
         slope, offset = float(np.mean(times)) / float(np.mean([sums.of(child) for child in fitted])), 0.0
     factors = tuple(Factor(f.variables, f.table * float(slope)) for f in sums.factors)
     tables = CostTables(sums.space, float(slope) * sums.constant + float(offset), factors)
     truths = np.array([measured(child) for child in checked])
-    foretold = np.array([tables.of(child) for child in checked])
+    predicted = np.array([tables.of(child) for child in checked])
     return LatencyModel(
-        tables, rank_correlation(foretold, truths), float(np.max(np.abs(foretold / truths - 1))), len(checked)
+        tables, rank_correlation(predicted, truths), float(np.max(np.abs(predicted / truths - 1))), len(checked)
     )
 
 

@@ -83,7 +83,7 @@ def test_parts_add_up_to_the_whole(clock: Clock) -> None:
         assert tables.of(child) == truth(child)
 
 
-def test_a_model_mends_what_the_sum_of_the_parts_leaves_out(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_corrects_the_sum_of_the_parts(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     children = list(toy().enumerate())
     alone = network_latency
 
