@@ -246,9 +246,9 @@ def test_the_test_folder_is_measured_and_never_trained_on(tmp_path: Path) -> Non
     seen: list[int] = []
     assert task.test(Level()) == 0.5 and sum(seen) == 10
     assert len(task._training) == 24 and task._training.max() < 24 <= task._test.min()
-    with pytest.raises(UserError, match="measured_share: is 0"):
+    with pytest.raises(UserError, match="measured_share: expected more than 0"):
         task.measure(Level())
-    with pytest.raises(UserError, match="held_out_share: is 0"):
+    with pytest.raises(UserError, match="held_out_share: expected more than 0"):
         next(task.held_out_batches(0))
     (tmp_path / "test" / "level").rename(tmp_path / "test" / "flat")
     with pytest.raises(UserError, match="expected the classes level, upright, got flat, upright"):
