@@ -94,12 +94,24 @@ def synflow(born: Newborns, child: Genotype) -> float:
     return math.log(flow) if flow > 0 else -math.inf
 
 
-@torch.no_grad()
 def naswot(born: Newborns, child: Genotype) -> float:
     """log |det K|, where K counts for every two images the ReLUs that are on or off in both of them.
 
     Mellor et al., ICML 2021, section 3. Without a ReLU, or if two images cannot be told apart, it is -inf.
     """
+    kernel = _agreeing(born, child)
+    return float(torch.linalg.slogdet(kernel).logabsdet) if kernel is not None else -math.inf
+
+
+def naswot_share(born: Newborns, child: Genotype) -> float:
+    """As `naswot`, but K holds shares of all ReLUs: how well a network tells images apart, whatever its size."""
+    kernel = _agreeing(born, child)
+    return float(torch.linalg.slogdet(kernel / kernel.max()).logabsdet) if kernel is not None else -math.inf
+
+
+@torch.no_grad()
+def _agreeing(born: Newborns, child: Genotype) -> Tensor | None:
+    """For every two images of a batch, the ReLUs that are on or off in both, float64 [N, N]; None without a ReLU."""
     network = born.network(child)
     kernel: Tensor | None = None
 
@@ -113,7 +125,7 @@ def naswot(born: Newborns, child: Genotype) -> float:
         if isinstance(module, nn.ReLU):
             module.register_forward_hook(count)
     born.task.loss(network, born.batches[0])
-    return float(torch.linalg.slogdet(kernel).logabsdet) if kernel is not None else -math.inf
+    return kernel
 
 
 def zico(born: Newborns, child: Genotype) -> float:
@@ -166,5 +178,6 @@ PROXIES: dict[str, Callable[[Newborns, Genotype], float]] = {
     "snip": snip,
     "synflow": synflow,
     "naswot": naswot,
+    "naswot_share": naswot_share,
     "zico": zico,
 }

@@ -64,7 +64,7 @@ def searched(
 
 
 OPTIONS: dict[str, Any] = {
-    "proxies": {"none": 0.0}, "proxy_task_options": {}, "pool_share": 1.0, "initial": 20, "rounds": 3,
+    "pool_proxies": {"none": 1.0}, "proxies": {"none": 0.0}, "pool_share": 1.0, "initial": 20, "rounds": 3,
     "per_round": 6, "finalists": 5, "repeats": 1,
 }  # fmt: skip
 
@@ -125,7 +125,9 @@ def test_a_pool_is_the_best_share_by_proxies_and_unscored_children_come_last(mon
         return quality(child) if quality(child) >= 0 else float("-inf")
 
     monkeypatch.setitem(PROXIES, "known", proxy)
-    strategy, _ = searched(0, {"proxies": {"known": 1.0}, "pool_share": 0.1, "initial": 5, "rounds": 0, "repeats": 0})
+    strategy, _ = searched(
+        0, {"pool_proxies": {"known": 1.0}, "pool_share": 0.1, "initial": 5, "rounds": 0, "repeats": 0}
+    )
     best = sorted((quality(child) for child in WIDE.enumerate()), reverse=True)[:73]
     assert sorted((quality(child) for child in strategy.pool), reverse=True) == best
 
