@@ -16,8 +16,7 @@ from atldas.common.config import from_dict
 from atldas.common.runfolder import load_checkpoint
 from atldas.experiment import Experiment
 from atldas.genotype import Genotype
-from atldas.halving import Archive
-from atldas.oracles import Oracle
+from atldas.oracles import Inherited, Oracle, ShortTraining
 from atldas.searching import Search, search
 from atldas.strategies import STRATEGIES
 
@@ -103,16 +102,19 @@ def test_a_search_stopped_in_the_loop_and_in_the_choice_ends_in_the_same_bits(
     assert load_checkpoint(stopped / "checkpoint.pt")["step"] == 8
 
     measured: list[str] = []
-    measure = Archive.measure
 
-    def tired(self: Archive, oracle: Oracle, child: Genotype) -> float:
-        measured.append(oracle.name)
-        if len(measured) == 2:
-            raise KeyboardInterrupt
-        return measure(self, oracle, child)
+    def tiring(measure: Callable[[Any, Genotype], float]) -> Callable[[Any, Genotype], float]:
+        def tired(self: Oracle, child: Genotype) -> float:
+            measured.append(self.name)
+            if len(measured) == 2:
+                raise KeyboardInterrupt
+            return measure(self, child)
+
+        return tired
 
     with monkeypatch.context() as patched:
-        patched.setattr(Archive, "measure", tired)
+        for oracle in (Inherited, ShortTraining):
+            patched.setattr(oracle, "measure", tiring(oracle.measure))
         with pytest.raises(KeyboardInterrupt):
             search(experiment(strategy), stopped, CPU, resume=True)
     assert not (stopped / "genotype.yaml").exists() and (stopped / "measured.json").exists()
