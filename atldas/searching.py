@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from .evaluate import choose, learnt
 from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung
-from .oracles import Inherited, Measured, recalibrate
+from .oracles import Estimate, Inherited, Measured, ShortTraining, recalibrate
 from .pruning import Pruner, write_pruned
 from .search_results import RESULTS, winning_genotype, write_results
 from .space import Space
@@ -35,7 +35,7 @@ from .spent import SPENT, Spent
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
-from .task import make_task, measured, with_options
+from .task import Task, make_task, measured, with_options
 from .training import Sgd, require_finite
 
 HISTORY = 200  # how often in a search the distribution is written down
@@ -76,7 +76,8 @@ class Search:
         self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps, together=True)
         self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)
-        given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
+        supernet = self.supernet if experiment.search.steps else None
+        given = Measured(self.task, supernet, experiment.seed, device, lambda child: self.strategy.estimate(child))  # type: ignore[attr-defined]
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
         names = [rung.oracle.name for rung in self.rungs]
         if len(set(names)) < len(names):  # the archive would take the one's figures for the other's
@@ -107,13 +108,28 @@ class Search:
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
+        experiment = self.experiment
+
+        def other_task(changes: Mapping[str, Any]) -> Task:
+            changed = {**experiment.task_options, **changes}
+            return make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
+
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
-            self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
-            self.budget,
+            experiment.search.steps, self.device, self._judged, other_task, experiment.evaluation.jobs, self.budget,
         )  # fmt: skip
         made: Strategy = make(options, self.context)
+        if any(isinstance(rung.oracle, Estimate) for rung in self.rungs) and not hasattr(made, "estimate"):
+            raise UserError(f"{source}: evaluation.rungs: the strategy {name} has no estimate; leave that rung out")
         return made
+
+    def _judged(self, children: Sequence[Genotype], repeat: int) -> list[float]:
+        oracle = self.rungs[0].oracle
+        if repeat:
+            if not isinstance(oracle, ShortTraining):
+                raise UserError("expected short_training as the first of evaluation.rungs, so that it can be repeated")
+            oracle = oracle.again(repeat)
+        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs)
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         settings, learned = self.experiment.search.architecture, self.strategy.parameters()
@@ -295,7 +311,7 @@ class Search:
     def choose(self) -> list[Candidate]:
         """Measure what the strategy proposes, rung by rung; all candidates, best first."""
         proposed = self.strategy.propose(self.experiment.evaluation)
-        return choose(proposed, self.rungs, self.task, self.archive)
+        return choose(proposed, self.rungs, self.task, self.archive, self.experiment.evaluation.jobs)
 
     def learnt(self) -> dict[str, list[float]]:
         """The metric of learned and of random children, see `evaluate.learnt`."""

@@ -7,7 +7,7 @@ task's loss, is a look-up. What it sees is one column (validation accuracy after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
 from .tables import MACRO_LAYERS, MACRO_OPTIONS, Table, table_code
+from .task import Task
 
 CPU = torch.device("cpu")
 
@@ -113,6 +114,10 @@ class TableOracle:
             self.asked[code] = self.table.look_up(code, self.purpose)
         return self.asked[code]
 
+    def judge_all(self, children: Sequence[Genotype], repeat: int) -> list[float]:
+        """As `judge`, for many; a table says the same at every repeat."""
+        return [self.judge(child) for child in children]
+
     def best_so_far(self) -> list[str]:
         """After every query, the code with the highest judged figure."""
         best: list[str] = []
@@ -161,7 +166,8 @@ class Driver:
         torch.manual_seed(seed)
         context = Context(
             self.space, TableTask(oracle), self.supernet, Distribution(self.space),  # type: ignore[arg-type]
-            torch.Generator().manual_seed(seed), self.costs, oracle.queries, CPU, oracle.judge, self.budget,
+            torch.Generator().manual_seed(seed), self.costs, oracle.queries, CPU, oracle.judge_all, _no_other_task,
+            budget=self.budget,
         )  # fmt: skip
         made: Any = STRATEGIES[name]
         strategy: Strategy = made(from_dict(made.Options, driven.options(oracle.queries), name), context)
@@ -172,6 +178,10 @@ class Driver:
                 oracle.judge(candidate.child)
         except OutOfQueriesError:
             pass
+
+
+def _no_other_task(changes: Mapping[str, Any]) -> Task:
+    raise NotImplementedError("a table knows one task")
 
 
 def _learn(strategy: Strategy, lr: float, oracle: TableOracle) -> None:
