@@ -11,7 +11,7 @@ from .common.config import from_dict
 from .common.config_errors import suggestion
 from .common.device import choose as choose_device
 from .common.errors import UserError
-from .common.progress import progress
+from .common.progress import progress, without_progress
 from .compare import parse_seeds
 from .experiment import Experiment, read_experiment
 from .regret import CURVES_CSV, CURVES_MD, CURVES_PNG, stacked, write_regret
@@ -101,7 +101,8 @@ def _curves(options: argparse.Namespace) -> int:
             found = []
             for seed in seeds:
                 oracle = TableOracle(judged, options.budget, f"benchmark: {name}, seed {seed}")
-                driver.drive(name, oracle, seed)
+                with without_progress():
+                    driver.drive(name, oracle, seed)
                 best = oracle.best_so_far()
                 figures = {c: reported.look_up(c, f"{oracle.purpose}: the best so far") for c in dict.fromkeys(best)}
                 found.append([figures[code] for code in best])
