@@ -50,7 +50,9 @@ class Archive:
             try:
                 self.figures = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise UserError(f"{path}: is damaged; remove it, and the choice is measured again") from error
+                raise UserError(
+                    f"{path}: expected figures of a search, got a damaged file; remove it, and they are measured again"
+                ) from error
 
     def forget(self, oracle: Oracle) -> None:
         """Drop an oracle's figures: what they were measured by has changed."""

@@ -161,6 +161,8 @@ class Search:
                     f"{folder / CHECKPOINT}: does not fit this search: its space or its task has changed since the run "
                     "was begun; put them back, or begin again with another --out"
                 ) from error
+            if self.step > settings.steps:
+                raise UserError(f"search.steps: expected at least {self.step}, the steps done, got {settings.steps}")
             if state["steps"] != settings.steps:  # a longer search: its weights will be others
                 for rung in self.rungs:
                     if isinstance(rung.oracle, Inherited):

@@ -184,6 +184,18 @@ def test_a_finished_search_is_loaded_and_an_unfinished_one_named(
         assert all(torch.equal(t, b.state_dict()[name]) for name, t in a.state_dict().items())
 
 
+def test_a_search_is_not_resumed_with_fewer_steps_than_it_has_done(data: Path, tmp_path: Path) -> None:
+    made = experiment(data)
+    assert search(made, tmp_path / "run", CPU) is not None
+    before = (tmp_path / "run" / "genotype.yaml").read_text()
+    shorter = dataclasses.replace(made, search=dataclasses.replace(made.search, steps=STEPS - 2))
+    with pytest.raises(UserError) as error:
+        search(shorter, tmp_path / "run", CPU, resume=True)
+    assert str(error.value) == f"search.steps: expected at least {STEPS}, the steps done, got {STEPS - 2}"
+    assert (tmp_path / "run" / "genotype.yaml").read_text() == before
+    assert search(made, tmp_path / "run", CPU, resume=True) is not None
+
+
 def test_a_search_that_is_made_longer_measures_its_children_anew(data: Path, tmp_path: Path) -> None:
     """Inherited figures of the shorter search are of other weights; those of short trainings stay."""
     short = experiment(data)

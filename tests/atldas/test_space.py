@@ -109,7 +109,7 @@ def test_a_fault_is_named(tmp_path: Path, cell: dict[str, object], parts: list[s
 
 def test_a_name_that_is_not_shipped_is_named() -> None:
     with pytest.raises(
-        UserError, match="dart: no such file, nor a shipped space; shipped are darts, matting, matting_network, nasbe"
+        UserError, match=r"dart: expected a file or a shipped space \(darts, matting, matting_network, nasbe"
     ):
         Space.load("dart")
     with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
