@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from .builder import FixedBuilder
+from .common.forked import in_processes
+from .common.progress import progress
 from .cost import parameters as count_parameters
 from .cost_tables import CostTables
 from .genotype import Genotype
@@ -155,6 +157,25 @@ def _gradients(network: nn.Module, scalar: Tensor) -> list[tuple[Tensor, Tensor]
         (weight.detach(), torch.zeros_like(weight) if gradient is None else gradient)
         for weight, gradient in zip(weights, gradients, strict=True)
     ]
+
+
+def scores(born: Newborns, children: Sequence[Genotype], proxies: Iterable[str], jobs: int = 1) -> Tensor:
+    """Every proxy of every child, float64 [children, proxies], `jobs` of them computed at a time."""
+    names = list(proxies)
+    rows = []
+    with progress(len(children), "score", "child") as bar:
+        for row in in_processes(lambda child: [PROXIES[name](born, child) for name in names], children, jobs):
+            rows.append(row)
+            bar.update()
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def opinions(scores: Tensor, weights: Iterable[float]) -> Tensor:
+    """The weighted sum of each child's standard scores, float64 [children]; what is not finite counts as the lowest."""
+    lowest = torch.where(scores.isfinite(), scores, torch.inf).amin(dim=0)
+    finite = torch.where(scores.isfinite(), scores, lowest)
+    standard = (finite - finite.mean(dim=0)) / finite.std(dim=0).clamp(min=1e-9)
+    return standard @ torch.tensor(list(weights), dtype=torch.float64)
 
 
 def mean_ranks(scores: Sequence[Sequence[float]]) -> list[float]:

@@ -114,7 +114,9 @@ class Search:
 
         def other_task(changes: Mapping[str, Any]) -> Task:
             changed = {**experiment.task_options, **changes}
-            return make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
+            task = make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
+            self.spent.watch(task)
+            return task
 
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,

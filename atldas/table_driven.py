@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 class Driven(NamedTuple):
     """How a strategy is driven: its options for so many queries, and SGD's learning rate for what it learns.
 
-    Nothing here is tuned on a table.
+    The rate of `atldas` is the best of 0.3, 1 and 3 on NAS-Bench-201, seeds 100 to 103; nothing else is tuned.
     """
 
     options: Callable[[int], dict[str, Any]]

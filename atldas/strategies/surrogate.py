@@ -10,7 +10,7 @@ metric's spread. Children that compute the same function are one child, the chea
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import field
 from typing import Annotated, Any
 
@@ -19,14 +19,13 @@ from annotated_types import Ge, Gt, Le, MinLen
 from torch import Tensor
 
 from ..common.config import config, key_of
-from ..common.forked import in_processes
 from ..common.progress import progress
 from ..cost_tables import parameter_tables
 from ..evaluate import EvaluationConfig
 from ..gaussian_process import GaussianProcess
 from ..genotype import Genotype
 from ..halving import Candidate
-from ..proxies import PROXIES, Newborns
+from ..proxies import PROXIES, Newborns, opinions, scores
 from ..strategy import Context
 from ..task import Task
 from .unlearned import Unlearned
@@ -112,35 +111,24 @@ class Surrogate(Unlearned):
         return mean + self._opinion * self._spread / self.options.weight, deviation
 
     def _make_pool(self) -> None:
-        """The children that are searched, their proxies' opinion, and the process over them."""
+        """The children that are searched, the dearer proxies' opinion of them, and the process over them."""
         context, options = self.context, self.options
         children = self._different(self._to_score())
-        scores = self._scores(children, context.make_task(options.pool_task_options), options.pool_proxies)
-        best = _opinions(scores, options.pool_proxies).argsort(descending=True)
+        small = context.make_task(options.pool_task_options)
+        cheap = scores(self._born(small), children, options.pool_proxies, context.jobs)
+        best = opinions(cheap, options.pool_proxies.values()).argsort(descending=True)
         best = best[: max(2, round(options.pool_share * len(children)))]
         self.pool = [children[i] for i in best.tolist()]
-        dearer = self._scores(self.pool, context.task, options.proxies)
-        self._opinion = _opinions(dearer, options.proxies)
+        dear = scores(self._born(context.task), self.pool, options.proxies, context.jobs)
+        self._opinion = opinions(dear, options.proxies.values())
         choices = torch.stack([context.distribution.one_hot(child) for child in self.pool])
-        self._process = GaussianProcess(choices, torch.cat([scores[best], dearer], dim=1))
+        features = torch.stack([opinions(cheap[best], options.pool_proxies.values()), self._opinion], dim=1)
+        self._process = GaussianProcess(choices, features)
 
-    def _scores(self, children: list[Genotype], task: Task, proxies: Mapping[str, float]) -> Tensor:
-        """Every proxy of every child, float64 [children, proxies]; what is not finite counts as the lowest that is."""
+    def _born(self, task: Task) -> Newborns:
         context = self.context
         seed = int(torch.randint(2**31, (), generator=context.generator))
-        born = Newborns(task, context.device, context.macs, seed)
-
-        def all_proxies(child: Genotype) -> list[float]:
-            return [PROXIES[name](born, child) for name in proxies]
-
-        rows = []
-        with progress(len(children), "score", "child") as bar:
-            for row in in_processes(all_proxies, children, context.jobs):
-                rows.append(row)
-                bar.update()
-        scores = torch.tensor(rows, dtype=torch.float64)
-        lowest = torch.where(scores.isfinite(), scores, torch.inf).amin(dim=0)
-        return torch.where(scores.isfinite(), scores, lowest)
+        return Newborns(task, context.device, context.macs, seed)
 
     def _different(self, children: list[Genotype]) -> list[Genotype]:
         """The cheapest child of each function, the first among equals."""
@@ -156,9 +144,3 @@ class Surrogate(Unlearned):
         if context.space.size() <= count:
             return [child for child in context.space.enumerate() if context.allows(child)]
         return list(dict.fromkeys(context.samples(count, uniform=True)))
-
-
-def _opinions(scores: Tensor, weights: Mapping[str, float]) -> Tensor:
-    """The weighted sum of standard scores, float64 [children]."""
-    standard = (scores - scores.mean(dim=0)) / scores.std(dim=0).clamp(min=1e-9)
-    return standard @ torch.tensor(list(weights.values()), dtype=torch.float64)
