@@ -10,13 +10,15 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 
 from .builder import FixedBuilder
+from .common.config import key_of
 from .common.forked import in_processes
 from .common.progress import progress
 from .cost import parameters as count_parameters
@@ -202,3 +204,5 @@ PROXIES: dict[str, Callable[[Newborns, Genotype], float]] = {
     "naswot_share": naswot_share,
     "zico": zico,
 }
+# A configuration's choice of proxies: name -> the weight of its standard score.
+Weights = Annotated[dict[Annotated[str, key_of(PROXIES)], float], MinLen(1)]

@@ -59,6 +59,10 @@ SHORTENED = {
         *SEARCH, "search.pruning=null", "task_options.batch=4", "task_options.image_size=16", "task_options.channels=4",
         "evaluation.rungs=[{oracle: inherited, keep: 1}, {oracle: short_training, steps: 2}]",
     ),
+    "atldas search nasbench201": (
+        "task_options.batch=4", "strategy_options.scored=20", "strategy_options.initial=2", "strategy_options.rounds=1",
+        "strategy_options.per_round=1", "strategy_options.finalists=2", "strategy_options.repeats=1",
+    ),
     "atldas search my_search.yaml": (*SEARCH, "task_options.batch=4"),
     "atldas export nasbench201_best": ("network.depth=1",),
     "atldas profile nasbench201": ("network.depth=1", "network.channels=4"),

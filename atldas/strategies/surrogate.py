@@ -15,22 +15,20 @@ from dataclasses import field
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from ..common.config import config, key_of
+from ..common.config import config
 from ..common.progress import progress
 from ..cost_tables import parameter_tables
 from ..evaluate import EvaluationConfig
 from ..gaussian_process import GaussianProcess
 from ..genotype import Genotype
 from ..halving import Candidate
-from ..proxies import PROXIES, Newborns, opinions, scores
+from ..proxies import Newborns, Weights, opinions, scores
 from ..strategy import Context
 from ..task import Task
 from .unlearned import Unlearned
-
-Weights = Annotated[dict[Annotated[str, key_of(PROXIES)], float], MinLen(1)]
 
 
 @config
