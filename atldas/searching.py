@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,13 +127,13 @@ class Search:
             raise UserError(f"{source}: evaluation.rungs: the strategy {name} has no estimate; leave that rung out")
         return made
 
-    def _judged(self, children: Sequence[Genotype], repeat: int) -> list[float]:
+    def _judged(self, children: Sequence[Genotype], repeat: int, progress: Callable[[], object]) -> list[float]:
         oracle = self.rungs[0].oracle
         if repeat:
             if not isinstance(oracle, ShortTraining):
                 raise UserError("expected short_training as the first of evaluation.rungs, so that it can be repeated")
             oracle = oracle.again(repeat)
-        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs)
+        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs, progress)
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         settings, learned = self.experiment.search.architecture, self.strategy.parameters()

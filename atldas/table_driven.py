@@ -114,8 +114,10 @@ class TableOracle:
             self.asked[code] = self.table.look_up(code, self.purpose)
         return self.asked[code]
 
-    def judge_all(self, children: Sequence[Genotype], repeat: int) -> list[float]:
-        """As `judge`, for many; a table says the same at every repeat."""
+    def judge_all(
+        self, children: Sequence[Genotype], repeat: int, progress: Callable[[], object] = lambda: None
+    ) -> list[float]:
+        """As `judge`, for many; a table says the same at every repeat, and at once."""
         return [self.judge(child) for child in children]
 
     def best_so_far(self) -> list[str]:

@@ -98,10 +98,9 @@ class Surrogate(Unlearned):
         return self._estimates()[0].argsort(descending=True)[: self.options.finalists].tolist()
 
     def _measure(self, children: list[int], repeat: int, bar: Any) -> None:
-        values = self.context.judge_all([self.pool[child] for child in children], repeat)
+        values = self.context.judge_all([self.pool[child] for child in children], repeat, bar.update)
         self._measured += [(child, repeat, self._sign * v) for child, v in zip(children, values, strict=True)]
         self._fitted = self._process.fit(*zip(*self._measured, strict=True))
-        bar.update(len(children))
 
     def _estimates(self) -> tuple[Tensor, Tensor]:
         """(mean, deviation) of every child of the pool, larger is better."""

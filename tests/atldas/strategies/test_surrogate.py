@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -44,7 +44,7 @@ def quality(child: Genotype) -> float:
 def judging(seed: int, measured: list[tuple[Genotype, int]], sign: float = 1.0) -> Any:
     """Quality, a repetition's offset, and noise: a function of child and repeat."""
 
-    def judge_all(children: Sequence[Genotype], repeat: int) -> list[float]:
+    def judge_all(children: Sequence[Genotype], repeat: int, progress: Callable[[], object]) -> list[float]:
         measured.extend((child, repeat) for child in children)
         noise = [float(random_of(child, 100 * seed + repeat)) for child in children]
         return [sign * (quality(child) + NOISE * n + 3 * repeat) for child, n in zip(children, noise, strict=True)]
@@ -93,7 +93,7 @@ def test_figures_dealt_to_the_wrong_children_find_nothing() -> None:
         order = torch.randperm(WIDE.size(), generator=torch.Generator().manual_seed(seed)).tolist()
         children = list(WIDE.enumerate())
         wrong = {child: quality(children[place]) for child, place in zip(children, order, strict=True)}
-        given.judge_all = lambda judged, repeat, wrong=wrong: [wrong[child] for child in judged]  # type: ignore[misc]
+        given.judge_all = lambda judged, repeat, progress, wrong=wrong: [wrong[child] for child in judged]  # type: ignore[misc]
         strategy = Surrogate(SurrogateOptions(**OPTIONS), given)
         found.append(quality(next(iter(strategy.propose(SETTINGS))).child))
     assert sum(found) / len(found) < 4.0  # uniform children have 1.1 on average, the best 7
