@@ -27,8 +27,8 @@ class Context:
         distribution: over the children; uniform for a strategy that does not learn it.
         generator: all random choices are drawn from it; it is part of the checkpoint.
         macs: multiply-adds of any child.
-        judge_all: (children, repeat, progress) -> the task's metric of each by the first rung's oracle, kept in the run's
-            archive. A repeat other than 0 has other initial weights and batches, which needs short training.
+        judge_all: (children, repeat, progress) -> the task's metric of each by the first rung's oracle, kept in the
+            run's archive. A repeat other than 0 has other initial weights and batches, which needs short training.
         make_task: (changes) -> the same task with other values of some of its options.
         jobs: how many processes may work at a time.
         budget: what no drawn or proposed child is over, if the search has one.

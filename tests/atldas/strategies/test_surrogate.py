@@ -79,7 +79,7 @@ def test_it_finds_what_as_many_random_trainings_do_not(sign: float) -> None:
         assert strategy.estimate(proposed[0]) * sign == max(strategy.estimate(child) * sign for child in proposed)
         assert len(measured) == 20 + 3 * 6 + 5
         children = context(WIDE).samples(len(measured), uniform=True)
-        values = judging(seed, [])(children, 0)
+        values = judging(seed, [])(children, 0, lambda: None)
         random.append(quality(children[values.index(max(values))]))
     assert min(found) >= 6.0 and sum(found) / 4 > sum(random) / 4 + 1.0
 
