@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...model.network import CheapMatting
 from .rewriting import for_pytorch, rewritten
@@ -22,7 +22,8 @@ class PyTorchEngine:
         # The head is small and decides the last levels: on a CPU it stays in float32.
         self._head_dtype = torch.float32 if device.type == "cpu" else self._dtype
         self._head = lean.head.to(device, self._head_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = lean.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lean.head = nn.Identity()
+        self._network = lean.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def features(self, x: Tensor) -> Tensor:
