@@ -14,6 +14,8 @@ from atldas.common.errors import exit_status, require_one_process
 from atldas.common.machine import prepare
 from atldas.common.modules import add_import_option, import_modules
 
+from .inference.options import add_computing_options, computing
+
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
     "evaluate": ("evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
@@ -98,6 +100,7 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="average mirror images: better, as much slower (default: 1)",
     )
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_computing_options(verb)
     verb.set_defaults(handler=_matte)
 
 
@@ -153,7 +156,8 @@ def _matte(options: argparse.Namespace) -> int:
 
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
-    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views)
+    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
+    print(matter.computed_by, file=sys.stderr)
     matte_files(matter, options.image, options.trimap, output, options.alpha)
     print(output)
     return 0

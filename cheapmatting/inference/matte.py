@@ -49,8 +49,12 @@ class Matter:
         views: with 2 or 4, the alphas of the image and of its mirror images (left to right, then upside down) are
             averaged; each takes the time of one image.
 
+    Attributes:
+        computed_by: a line that says which engine was chosen, and why.
+
     Raises:
-        UserError: a file that cannot be used, a device that this machine does not have, or another number of views.
+        UserError: a file that cannot be used, a device or an engine that this machine does not have, a precision that
+            they do not compute in, or another value than those above.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class Matter:
         self.region = region
         self.max_memory = max_memory
         self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
-        self.engine = make_engine(self.network, engine, precision, choose(device))
+        self.engine, self.computed_by = make_engine(self.network, engine, precision, choose(device))
 
     @torch.inference_mode()
     def matte(self, image: Bytes, trimap: Bytes) -> Floats:

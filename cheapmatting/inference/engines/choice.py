@@ -39,8 +39,8 @@ ENGINES: dict[str, Kind] = {
 FASTEST = {"fp32": ("torch", "openvino", "onnxruntime"), "bf16": ("openvino", "torch")}
 
 
-def make_engine(network: CheapMatting, engine: str, precision: str, device: torch.device) -> Engine:
-    """The engine of that name, or for `auto` the fastest that is installed; a line of the log says which and why.
+def make_engine(network: CheapMatting, engine: str, precision: str, device: torch.device) -> tuple[Engine, str]:
+    """The engine of that name, or for `auto` the fastest that is installed, and a line that says which and why.
 
     Args:
         network: in eval mode, on any device.
@@ -59,13 +59,14 @@ def make_engine(network: CheapMatting, engine: str, precision: str, device: torc
     if engine == "auto":
         candidates = [name for name in FASTEST.get(precision, ()) if not _fault(name, precision, device)]
         name = candidates[0] if candidates else "torch"
-        why = f"the fastest of those installed: {', '.join(candidates or ['torch'])}"
+        why = f"the fastest of those installed ({', '.join(candidates or ['torch'])})"
     else:
         name, why = engine, "asked for"
     if fault := _fault(name, precision, device):
         raise UserError(fault)
-    log.info("engine %s, %s, on %s (%s)", name, precision, device, why)
-    return ENGINES[name].make(network, precision, device)
+    line = f"engine: {name}, {precision}, on {device.type}; {why}"
+    log.info(line)
+    return ENGINES[name].make(network, precision, device), line
 
 
 def _require(value: str, allowed: tuple[str, ...], what: str) -> None:
