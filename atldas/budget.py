@@ -20,15 +20,17 @@ import numpy.typing as npt
 import torch
 from annotated_types import Ge, Gt
 
-from .common.config import config
+from .common.config import FilePath, config, read_config
 from .common.errors import UserError
 from .cost_tables import CostTables
 from .distribution import Distribution, Factor
 from .genotype import Genotype
+from .profile_file import LatencyProfile
 from .space import Space
 from .variables import Choices, Variable, edge_variable
 
 BINS = 4000
+KINDS = ("gmacs", "mparameters", "latency_ms", "units")
 ABSENT = -1  # the option of a variable that does not count
 State = tuple[int, ...]
 Table = dict[State, npt.NDArray[np.float64]]  # options of the variables that matter later -> [bins + 1]
@@ -41,20 +43,25 @@ class BudgetConfig:
     Attributes:
         gmacs: thousand millions of multiply-adds for one input of the task's size.
         mparameters: millions of trainable values.
+        latency_ms: milliseconds for one input, by the file `profile` that `atldas profile` wrote.
         units: with `unit_costs`, operation -> cost of one edge with it; other operations cost nothing.
     """
 
     gmacs: Annotated[float, Gt(0)] | None = None
     mparameters: Annotated[float, Gt(0)] | None = None
+    latency_ms: Annotated[float, Gt(0)] | None = None
+    profile: FilePath | None = None
     units: Annotated[float, Gt(0)] | None = None
     unit_costs: dict[str, Annotated[float, Ge(0)]] | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("gmacs", "mparameters", "units") if getattr(self, name) is not None]
+        given = [name for name in KINDS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"one of gmacs, mparameters and units, not {' and '.join(given) or 'none'}")
+            raise ValueError(f"one of {', '.join(KINDS)}, not {' and '.join(given) or 'none'}")
         if (self.units is None) != (self.unit_costs is None):
             raise ValueError("units and unit_costs together")
+        if (self.latency_ms is None) != (self.profile is None):
+            raise ValueError("latency_ms and profile together")
 
 
 def unit_tables(space: Space, costs: Mapping[str, float]) -> CostTables:
@@ -208,8 +215,12 @@ def make_budget(settings: BudgetConfig, macs: CostTables, parameters: CostTables
     """The budget that an experiment asks for.
 
     Raises:
-        UserError: not even the cheapest child is within it.
+        UserError: not even the cheapest child is within it, or a profile of another network.
     """
+    if settings.latency_ms is not None:
+        assert settings.profile is not None
+        profile = read_config(LatencyProfile, settings.profile)
+        return Budget(profile.tables(macs, settings.profile), settings.latency_ms, "latency_ms (in milliseconds)")
     if settings.gmacs is not None:
         return Budget(macs, settings.gmacs * 1e9, "gmacs (in multiply-adds)")
     if settings.mparameters is not None:

@@ -23,9 +23,9 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .builder import Builder
+from .builder import Builder, FixedBuilder
 from .cell_chain import cell_chain
-from .common.config import FilePath, config
+from .common.config import FilePath, config, from_dict
 from .common.errors import UserError
 from .genotype import Genotype
 from .nasbench201 import Nasbench201Network, canonical
@@ -78,6 +78,24 @@ class ImageClassifier(nn.Module):
         return logits
 
 
+@config
+class ClassifierConfig:
+    """The `network:` section of a genotype for classification; the fields are those of `ImageFolderOptions`."""
+
+    skeleton: Literal["darts", "nasbench201"] = "darts"
+    channels: Annotated[int, Ge(2), Le(1024)] = 16
+    depth: Annotated[int, Ge(1), Le(200)] = 8
+    classes: Annotated[int, Ge(2)] = 10
+    inputs: Annotated[int, Ge(1), Le(2)] = 2
+    reduce_kind: str = "reduce"
+
+    def build(self, builder: Builder) -> nn.Module:
+        """The network around the cells that `builder` makes."""
+        if self.skeleton == "nasbench201":
+            return Nasbench201Network(builder, self.channels, self.depth, self.classes)
+        return ImageClassifier(builder, self.channels, self.depth, self.classes, self.inputs, self.reduce_kind)
+
+
 class Labelled(NamedTuple):
     """A batch of images float32 [N, 3, H, W], standardised, and class numbers int64 [N]."""
 
@@ -101,8 +119,11 @@ class ImageFolderOptions:
         measured_share: the share by which the final choice is made; all other images train weights.
         measured: how many of the latter the metric is taken over (all, if there are fewer).
         test_folder: as `folder`, with images for the last figure of `atldas train`; no search looks at them.
+        shift: in training, images move by up to this share of their size.
         cutout: in training, a square of that many pixels is blanked out (DeVries and Taylor, 2017); DARTS has 16.
         label_smoothing: of the loss (Szegedy et al., CVPR 2016).
+        metric: `accuracy`, in 0..1, or `loss`, the mean cross-entropy in nats, which tells barely trained networks
+            apart with fewer images.
     """
 
     folder: FilePath
@@ -117,19 +138,23 @@ class ImageFolderOptions:
     measured_share: Annotated[float, Ge(0), Lt(1)] = 0.1
     measured: Annotated[int, Ge(1)] = 2000
     test_folder: str | None = None
+    shift: Annotated[float, Ge(0), Le(0.5)] = 0.125
     cutout: Annotated[int, Ge(0)] = 0
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    metric: Literal["accuracy", "loss"] = "accuracy"
 
 
 class ImageFolderTask:
-    """Fulfils `atldas.task.Task`; the metric is accuracy in 0..1."""
+    """Fulfils `atldas.task.Task`."""
 
     Options = ImageFolderOptions
-    metric = "accuracy"
+    metric: str = "accuracy"
     larger_is_better = True
+    input_shape: tuple[int, ...] = (1, 3, 32, 32)
 
     def __init__(self, options: ImageFolderOptions, seed: int, device: torch.device) -> None:
         self.options, self.seed, self.device = options, seed, device
+        self.metric, self.larger_is_better = options.metric, options.metric == "accuracy"
         self.input_shape = (1, 3, options.image_size, options.image_size)
         files = _files_by_class(Path(options.folder))
         self.classes = list(files)
@@ -163,10 +188,13 @@ class ImageFolderTask:
         self._test = np.arange(before, len(self._paths))
 
     def build(self, builder: Builder) -> nn.Module:
-        options, classes = self.options, len(self.classes)
-        if options.skeleton == "nasbench201":
-            return Nasbench201Network(builder, options.channels, options.depth, classes)
-        return ImageClassifier(builder, options.channels, options.depth, classes, options.inputs, options.reduce_kind)
+        return ClassifierConfig(**self.network_section()).build(builder)
+
+    @staticmethod
+    def network_of(genotype: Genotype, builder: Builder | None = None) -> nn.Module:
+        """The network of a genotype with a `network:` section, without data."""
+        section = from_dict(ClassifierConfig, genotype.network_dict(), f"genotype {genotype.name}", at="network")
+        return section.build(builder or FixedBuilder(genotype))
 
     def identity(self, child: Genotype) -> Hashable:
         """Equal for children that compute the same function: those of NAS-Bench-201 know their twins."""
@@ -190,25 +218,31 @@ class ImageFolderTask:
         return self._batches(self._held_out, start, stream=2)
 
     def loss(self, network: nn.Module, batch: Labelled) -> Tensor:
-        return F.cross_entropy(network(batch.images), batch.labels, label_smoothing=self.options.label_smoothing)
+        return F.cross_entropy(
+            network(batch.images).float(), batch.labels, label_smoothing=self.options.label_smoothing
+        )
 
     def measure(self, network: nn.Module) -> float:
-        return self._accuracy(network, self._measured[: self.options.measured])
+        return self._metric(network, self._measured[: self.options.measured])
 
     def test(self, network: nn.Module) -> float:
         """The metric on the test folder, or, without one, as `measure`."""
-        return self._accuracy(network, self._test) if self.options.test_folder else self.measure(network)
+        return self._metric(network, self._test) if self.options.test_folder else self.measure(network)
 
     @torch.no_grad()
-    def _accuracy(self, network: nn.Module, chosen: npt.NDArray[np.int64]) -> float:
+    def _metric(self, network: nn.Module, chosen: npt.NDArray[np.int64]) -> float:
         if not len(chosen):
             raise UserError("task_options.measured_share: is 0, so there is nothing to measure by; raise it")
         chosen = self._readable(chosen)
-        right = 0
+        total = 0.0
         for first in range(0, len(chosen), self.options.batch):
             batch = self._load(chosen[first : first + self.options.batch], None)
-            right += int((network(batch.images).argmax(dim=1) == batch.labels).sum())
-        return right / len(chosen)
+            logits = network(batch.images).float()
+            right = (logits.argmax(dim=1) == batch.labels).sum()
+            total += float(
+                right if self.metric == "accuracy" else F.cross_entropy(logits, batch.labels, reduction="sum")
+            )
+        return total / len(chosen)
 
     def _batches(self, indices: npt.NDArray[np.int64], start: int, stream: int) -> Iterator[Labelled]:
         per_epoch = len(indices) // self.options.batch
@@ -239,7 +273,7 @@ class ImageFolderTask:
         read = [self._images[index] for index in indices.tolist()]
         stack = np.stack([image for image in read if image is not None])  # [N, H, W, 3]; `_readable` left out None
         if rng is not None:
-            stack = _augmented(stack, rng)
+            stack = _augmented(stack, rng, int(self.options.shift * self.options.image_size))
         images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2)  # channels_last in memory
         images = images.float() / 127.5 - 1.0
         if rng is not None and self.options.cutout:
@@ -294,10 +328,9 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _augmented(stack: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Shift by up to an eighth of the size (edges mirrored) and flip, each image by itself."""
+def _augmented(stack: npt.NDArray[np.uint8], rng: np.random.Generator, reach: int) -> npt.NDArray[np.uint8]:
+    """Shift by up to `reach` pixels (edges mirrored) and flip, each image by itself."""
     N, H, W, _ = stack.shape
-    reach = max(1, H // 8)
     padded = np.pad(stack, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     corners = rng.integers(0, 2 * reach + 1, (2, N)).T.tolist()
     flipped = rng.integers(0, 2, N).astype(bool)

@@ -1,4 +1,4 @@
-"""The command `atldas`: search, train, show, report, pareto."""
+"""The command `atldas` and its verbs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
+    "export": ("exporting.command", "the found network as a graph, ONNX, a torch.export program or one Python file"),
+    "profile": ("profiling", "how long every child of a space takes on this device, for a budget in milliseconds"),
     "report": ("report", "one self-contained HTML page of finished searches, side by side"),
+    "compare": ("compare", "a search for each of several strategies and seeds, side by side"),
+    "benchmark": ("benchmark", "strategies, or supernets, against a benchmark's table"),
     "pareto": ("pareto", "from a finished search the best child for each of several budgets"),
 }
 
@@ -51,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler: Callable[[argparse.Namespace], int] = options.handler
 
     def work() -> int:
-        if options.verb != "train":
+        if options.verb not in ("search", "train"):
             require_one_process(f"atldas {options.verb}")
         import_modules(options.modules)
         return handler(options)
@@ -60,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add_search_and_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    search = verbs.add_parser("search", help="run a search that a YAML file describes")
-    search.add_argument("experiment", help="the experiment's YAML file")
+    search = verbs.add_parser("search", help="run a search that a YAML file describes; also under torchrun")
+    search.add_argument("experiment", help="the experiment's YAML file, or a shipped name such as nasbench201")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
     search.set_defaults(handler=_search)
     train = verbs.add_parser("train", help="train the network of a genotype from scratch; also under torchrun")
@@ -76,19 +80,23 @@ def _add_search_and_train(verbs: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _search(options: argparse.Namespace) -> int:
-    from .common.config import from_dict, read_settings
+    from .common import processes
+    from .common.config import from_dict
     from .common.device import choose
-    from .experiment import Experiment
+    from .experiment import Experiment, read_experiment
     from .probabilities import learnt_in_words
     from .searching import search
 
-    settings, source = read_settings(options.experiment, options.set)
+    settings, source = read_experiment(options.experiment, options.set)
     experiment = from_dict(Experiment, settings, source)
     folder = options.out or Path("runs") / experiment.name
-    device = choose(options.device)
-    found = search(experiment, folder, device, options.resume, source, options.command)
+    with processes.joined(choose(options.device)) as device:
+        found = search(experiment, folder, device, options.resume, source, options.command)
+        first = processes.rank() == 0
     if found is None:
-        return _interrupted(options.command)
+        return _interrupted(options.command) if first else 130
+    if not first:
+        return 0
     if found.learnt:
         print(learnt_in_words(found.learnt, found.search.task.metric))
     print(f"the genotype is {folder / 'genotype.yaml'}; beside it candidates.csv, cells.png, curves.png, log.csv")

@@ -86,6 +86,14 @@ class Distribution(nn.Module):
         """The probability that a variable counts in a child, a scalar with gradient."""
         return self.counting()[self._row[name]]
 
+    def one_hot(self, child: Genotype | Choices) -> Tensor:
+        """Float64 [all options], 1 at what the child chooses; a variable without a choice counts for nothing."""
+        choices = self.space.choices_of(child) if isinstance(child, Genotype) else child
+        chosen = torch.zeros(self.size, dtype=torch.float64)
+        names = (name for name in choices if len(self.space.variable(name).options) > 1)
+        chosen[[self.start[name] + choices[name] for name in names]] = 1.0
+        return chosen
+
     def log_prob(self, child: Genotype | Choices) -> Tensor:
         """log p(child), a scalar with gradient."""
         choices = self.space.choices_of(child) if isinstance(child, Genotype) else child

@@ -61,7 +61,7 @@ class Regression:
     def add(self, children: Sequence[Choices], losses: Sequence[float]) -> None:
         """Remember children judged on one batch; forget the oldest beyond `memory`."""
         self.groups.append((list(children), list(losses)))
-        self._features.append(torch.stack([self._one_hot(child) for child in children]))
+        self._features.append(torch.stack([self.distribution.one_hot(child) for child in children]))
         while len(self) > self.memory and len(self.groups) > 1:
             self.groups.popleft()
             self._features.popleft()
@@ -97,13 +97,6 @@ class Regression:
         weights = _centred(torch.cholesky_solve(y[:, None], torch.linalg.cholesky(gram))[:, 0], sizes)  # [children]
         pairs = (x * weights[:, None]).T @ x / (self.ridge * self.pair_ridge)
         return x.T @ weights / self.ridge, pairs.masked_fill(self._same_variable(), 0.0)
-
-    def _one_hot(self, child: Choices) -> Tensor:
-        """1 at the child's options; a variable without a choice is no regressor."""
-        features = torch.zeros(self.distribution.size, dtype=torch.float64)
-        space, start = self.distribution.space, self.distribution.start
-        features[[start[n] + index for n, index in child.items() if len(space.variable(n).options) > 1]] = 1.0
-        return features
 
     def _same_variable(self) -> Tensor:
         """bool [all options, all options]."""

@@ -29,6 +29,7 @@ class EvaluationConfig:
         samples: how many children are drawn from the distribution beside them.
         controls: how many learned and how many random children are measured beside, to say what was learned.
         rungs: oracles of rising fidelity; each measures what the one before kept.
+        jobs: how many children are trained at a time, each in a process with one thread; 1 on a GPU.
     """
 
     most_probable: Annotated[int, Ge(0)] = 8
@@ -36,6 +37,7 @@ class EvaluationConfig:
     samples: Annotated[int, Ge(0)] = 4
     controls: Annotated[int, Ge(0)] = 0
     rungs: Annotated[tuple[RungConfig, ...], MinLen(1)] = field(default_factory=lambda: (InheritedConfig(),))
+    jobs: Annotated[int, Ge(1)] = 1
 
 
 def propose(context: Context, settings: EvaluationConfig) -> Iterator[Candidate]:
@@ -51,7 +53,9 @@ def propose(context: Context, settings: EvaluationConfig) -> Iterator[Candidate]
         yield Candidate(context.sample(), "sampled")
 
 
-def choose(proposed: Iterable[Candidate], rungs: list[Rung], task: Task, archive: Archive) -> list[Candidate]:
+def choose(
+    proposed: Iterable[Candidate], rungs: list[Rung], task: Task, archive: Archive, jobs: int = 1
+) -> list[Candidate]:
     """Measure proposed children rung by rung, without twins where the task tells them; all, best first.
 
     Raises:
@@ -65,7 +69,7 @@ def choose(proposed: Iterable[Candidate], rungs: list[Rung], task: Task, archive
     for rung in rungs:
         total, left = total + left, min(left, rung.keep)
     with progress(total, "evaluate", "child") as bar:
-        return halving(candidates, rungs, task.larger_is_better, archive, bar.update)
+        return halving(candidates, rungs, task.larger_is_better, archive, bar.update, jobs)
 
 
 def learnt(
@@ -78,8 +82,6 @@ def learnt(
     figures: dict[str, list[float]] = {"learned": [], "random": []}
     with progress(2 * count, "compare", "child") as bar:
         for kind, found in figures.items():
-            for _ in range(count):
-                child = distribution.sample(generator, uniform=kind == "random")
-                found.append(archive.measure(oracle, child))
-                bar.update()
+            children = [distribution.sample(generator, uniform=kind == "random") for _ in range(count)]
+            found += archive.measure_all(oracle, children, bar.update)
     return figures

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
+from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import AfterValidator
 
 from .budget import BudgetConfig
-from .common.config import RelativeToFile, config
+from .common.config import RelativeToFile, Source, assigned, config
 from .common.config_errors import suggestion
+from .common.shipped import names_in, read_named
 from .evaluate import EvaluationConfig
 from .pruning import PruningConfig
 from .space import shipped_spaces
 from .strategies import STRATEGIES
 from .training import SgdConfig, TrainingConfig
 
+SHIPPED = files("atldas") / "experiments"
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
+
+
+def read_experiment(source: str | Path, assignments: Sequence[str] = ()) -> tuple[dict[str, Any], Source]:
+    """The plain data of an experiment's file, or of a shipped one by its name, after assignments; and their source.
+
+    Raises:
+        UserError: no such file or name, no YAML, or a faulty assignment.
+    """
+    hint = f"a shipped experiment; shipped are {', '.join(names_in(SHIPPED))}"
+    return assigned(*read_named(source, SHIPPED, hint), assignments)
 
 
 def _strategy(name: str) -> str:
@@ -49,9 +64,15 @@ class ArchitectureConfig:
 
 @config
 class SearchConfig:
-    """The loop. Without steps there are no inherited weights: children are measured by other oracles."""
+    """The loop. Without steps there are no inherited weights: children are measured by other oracles.
+
+    Attributes:
+        children_per_step: how many children a weight step trains, each on a batch of its own; the mean of their
+            gradients moves the weights. Under torchrun the processes share them: a multiple of their number.
+    """
 
     steps: Annotated[int, Ge(0)]
+    children_per_step: Annotated[int, Ge(1)] = 1
     weights: SgdConfig = field(default_factory=SgdConfig)
     architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     pruning: PruningConfig | None = None

@@ -9,12 +9,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from .common import processes
 from .common.atomic import atomic_path, write_text
 from .common.errors import UserError
+from .common.forked import in_processes
 from .genotype import Genotype
 from .oracles import Oracle
 
@@ -54,12 +58,45 @@ class Archive:
 
     def measure(self, oracle: Oracle, child: Genotype) -> float:
         """The oracle's figure for a child: measured now, or kept from before."""
-        kept, key = self.figures.setdefault(oracle.name, {}), one_line(child)
-        if key not in kept:
-            kept[key] = oracle.measure(child)
-            if self.path is not None:
+        return self.measure_all(oracle, [child])[0]
+
+    def measure_all(
+        self,
+        oracle: Oracle,
+        children: Sequence[Genotype],
+        jobs: int = 1,
+        progress: Callable[[], object] = lambda: None,
+    ) -> list[float]:
+        """The oracle's figures for children, `jobs` of them measured at a time where the oracle is independent.
+
+        The processes of torchrun share the children among them, a round of one for each; all get all figures.
+        """
+        kept = self.figures.setdefault(oracle.name, {})
+        new = list({one_line(child): child for child in children if one_line(child) not in kept}.items())
+        for _ in range(len(children) - len(new)):
+            progress()
+        jobs = min(jobs, len(new) or 1) if getattr(oracle, "independent", False) else 1
+        if processes.world_size() > 1:
+            measured = _shared(oracle, [child for _, child in new])
+        else:
+            measured = in_processes(oracle.measure, [child for _, child in new], jobs)
+        for (key, _), figure in zip(new, measured, strict=True):
+            kept[key] = figure
+            if self.path is not None and processes.rank() == 0:
                 write_text(self.path, json.dumps(self.figures))
-        return kept[key]
+            progress()
+        return [kept[one_line(child)] for child in children]
+
+
+def _shared(oracle: Oracle, children: Sequence[Genotype]) -> Iterator[float]:
+    """Figures that this process and the others measured, each every so manieth child."""
+    rank, size = processes.rank(), processes.world_size()
+    for first in range(0, len(children), size):
+        now = children[first : first + size]
+        figures = torch.zeros(len(now), dtype=torch.float64)
+        if rank < len(now):
+            figures[rank] = oracle.measure(now[rank])
+        yield from processes.total(figures).tolist()
 
 
 def halving(
@@ -68,6 +105,7 @@ def halving(
     larger_is_better: bool,
     archive: Archive,
     progress: Callable[[], object] = lambda: None,
+    jobs: int = 1,
 ) -> list[Candidate]:
     """Measure candidates rung by rung; returns all of them, best first: those that came furthest, by their last rung.
 
@@ -75,9 +113,9 @@ def halving(
     """
     left, out = list(candidates), list[Candidate]()
     for number, rung in enumerate(rungs):
-        for candidate in left:
-            candidate.figures[rung.oracle.name] = archive.measure(rung.oracle, candidate.child)
-            progress()
+        figures = archive.measure_all(rung.oracle, [candidate.child for candidate in left], jobs, progress)
+        for candidate, figure in zip(left, figures, strict=True):
+            candidate.figures[rung.oracle.name] = figure
         left.sort(key=lambda c: badness(c.figures[rung.oracle.name], larger_is_better))
         keep = rung.keep if number < len(rungs) - 1 else len(left)
         out = left[keep:] + out

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .common import processes
 from .genotype import Genotype
 from .supernet import Supernet
 from .task import Task
@@ -32,12 +33,12 @@ def judge(supernet: Supernet, task: Task, children: Sequence[Genotype], batch: A
     """The loss of each child on one held-out batch, float [K] on the CPU.
 
     In training mode, where a child is normalised by its own statistics; the running ones are averages over all
-    children. Neither weights nor statistics move.
+    children. Neither weights nor statistics move. Several processes share the children among them; all get every loss.
     """
     supernet.train()
-    losses = []
+    losses = torch.zeros(len(children))
     with still_statistics(supernet):
-        for child in children:
-            supernet.select(child)
-            losses.append(task.loss(supernet, batch).float().cpu())
-    return torch.stack(losses)
+        for number in range(processes.rank(), len(children), processes.world_size()):
+            supernet.select(children[number])
+            losses[number] = task.loss(supernet, batch).float()
+    return processes.total(losses)

@@ -2,7 +2,7 @@
 
 An oracle is one class with `name` and `measure(child)`, whose result is a function of the child and the seed alone (and
 of the supernet's weights, if it inherits them), and a line in the rungs' configuration. It leaves PyTorch's random
-state as it was.
+state as it was. One that changes nothing else, and has `independent = True`, may measure in several processes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
@@ -21,6 +21,7 @@ from torch import nn
 
 from .builder import FixedBuilder
 from .common.config import config
+from .common.device import bfloat16_pays
 from .genotype import Genotype
 from .supernet import Supernet
 from .task import Task, measured
@@ -37,12 +38,18 @@ class Oracle(Protocol):
 
 @dataclass(frozen=True)
 class Measured:
-    """What an oracle may need of a search: the task, the trained supernet (None: there is none), the seed."""
+    """What an oracle may need of a search.
+
+    Attributes:
+        supernet: trained; None if there is none.
+        estimate: the strategy's own figure for a child, if it has one.
+    """
 
     task: Task
     supernet: Supernet | None
     seed: int
     device: torch.device
+    estimate: Callable[[Genotype], float] | None = None
 
 
 @config
@@ -90,6 +97,7 @@ class ShortTrainingConfig:
         weights: the optimizer.
         seeds: trainings from different initial weights, averaged.
         calibration_batches: 0 keeps the running statistics of the training.
+        precision: of training and measuring; `auto` is bf16 where the device multiplies it in hardware, else fp32.
     """
 
     oracle: Literal["short_training"]
@@ -98,18 +106,33 @@ class ShortTrainingConfig:
     weights: SgdConfig = field(default_factory=lambda: SgdConfig(lr=0.1, lr_end=0.0))
     seeds: Annotated[int, Ge(1)] = 1
     calibration_batches: Annotated[int, Ge(0)] = 0
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
 
     def make(self, given: Measured) -> ShortTraining:
         return ShortTraining(self, given)
 
 
 class ShortTraining:
-    """The metric after a short training from scratch; every child sees the same batches."""
+    """The metric after a short training from scratch; every child sees the same batches.
 
-    def __init__(self, settings: ShortTrainingConfig, given: Measured) -> None:
-        self.name, self.settings, self.given = f"short_training_{settings.steps}", settings, given
+    Args:
+        repeat: a number other than 0 gives other initial weights and other batches.
+    """
+
+    independent = True
+
+    def __init__(self, settings: ShortTrainingConfig, given: Measured, repeat: int = 0) -> None:
+        self.name, self.settings, self.given, self.repeat = f"short_training_{settings.steps}", settings, given, repeat
         if settings.seeds > 1:
             self.name += f"_of_{settings.seeds}"
+        if repeat:
+            self.name += f"_repeat_{repeat}"
+        pays = settings.precision == "auto" and bfloat16_pays(given.device)
+        self.bfloat16 = pays or settings.precision == "bf16"
+
+    def again(self, repeat: int) -> ShortTraining:
+        """The same with other initial weights and other batches."""
+        return ShortTraining(self.settings, self.given, repeat)
 
     def measure(self, child: Genotype) -> float:
         """NaN, and a warning, where a training diverges: that child is a bad one, and the others are still compared."""
@@ -121,11 +144,15 @@ class ShortTraining:
 
     def _one(self, child: Genotype, number: int) -> float:
         task, settings = self.given.task, self.settings
-        with _random_state(1000 * self.given.seed + number):
+        number += self.repeat * settings.seeds
+        # Without a cache: it would keep the weights of the first step until the context ends.
+        bfloat16 = torch.autocast(self.given.device.type, torch.bfloat16, self.bfloat16, cache_enabled=False)
+        with _random_state(1000 * self.given.seed + number), bfloat16:
             network = task.build(FixedBuilder(child)).to(self.given.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             network.train()
             optimizer = Sgd(network, settings.weights, settings.steps)
-            for step, batch in enumerate(itertools.islice(task.training_batches(0), settings.steps)):
+            first = self.repeat * settings.steps
+            for step, batch in enumerate(itertools.islice(task.training_batches(first), settings.steps)):
                 optimizer.step(task, batch, step)
             if settings.calibration_batches:
                 recalibrate(network, task, settings.calibration_batches)
@@ -140,7 +167,35 @@ def _random_state(seed: int) -> Iterator[None]:
         yield
 
 
-RungConfig = InheritedConfig | ShortTrainingConfig
+@config
+class EstimateConfig:
+    """What the strategy expects of a child from all it has measured: the last rung of one that combines measurements.
+
+    Attributes:
+        keep: how many of the children go on to the next rung.
+    """
+
+    oracle: Literal["estimate"]
+    keep: Annotated[int, Ge(1)] = 1
+
+    def make(self, given: Measured) -> Estimate:
+        return Estimate(given)
+
+
+class Estimate:
+    """The strategy's `estimate`."""
+
+    name = "estimate"
+
+    def __init__(self, given: Measured) -> None:
+        self.given = given
+
+    def measure(self, child: Genotype) -> float:
+        assert self.given.estimate is not None
+        return self.given.estimate(child)
+
+
+RungConfig = InheritedConfig | ShortTrainingConfig | EstimateConfig
 
 
 @torch.no_grad()

@@ -77,9 +77,10 @@ def snip(born: Newborns, child: Genotype) -> float:
 
 
 def synflow(born: Newborns, child: Genotype) -> float:
-    """The sum of weight * gradient of the summed output, for |weights|, an input of ones and no BatchNorm.
+    """The logarithm of the sum of weight * gradient of the summed output, for |weights|, inputs of ones, no BatchNorm.
 
-    Tanaka et al., NeurIPS 2020, equation 2 with R = the sum of the outputs. In float64: the values grow with depth.
+    Tanaka et al., NeurIPS 2020, equation 2 with R = the sum of the outputs. In float64: the sum grows with depth, over
+    many orders of magnitude, hence the logarithm. -inf where the output depends on no weight.
     """
     network = born.network(child).double()
     with torch.no_grad():
@@ -89,7 +90,8 @@ def synflow(born: Newborns, child: Genotype) -> float:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_hook(lambda module, inputs, output: inputs[0])
     output = network.eval()(torch.ones(born.task.input_shape, dtype=torch.float64, device=born.device))
-    return float(sum((weight * gradient).sum() for weight, gradient in _gradients(network, output.sum())))
+    flow = float(sum((weight * gradient).sum() for weight, gradient in _gradients(network, output.sum())))
+    return math.log(flow) if flow > 0 else -math.inf
 
 
 @torch.no_grad()

@@ -3,52 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import itertools
 import math
-import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from . import __version__
 from .budget import Budget, make_budget
-from .cell_picture import draw_cells
+from .collapse import Collapse
+from .common import processes
 from .common.config import Source, from_dict, load_object, read_config, to_dict
-from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
-from .cost import operation_cost
+from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run_together, save_checkpoint
 from .cost_tables import mac_tables, parameter_tables
-from .distribution import Distribution, Factor
+from .distribution import Distribution
 from .evaluate import choose, learnt
 from .experiment import Experiment
 from .genotype import Genotype
-from .halving import Archive, Candidate, Rung, write_candidates
-from .oracles import Inherited, Measured, recalibrate
-from .probabilities import LEARNT, PROBABILITIES, write_learnt, write_probabilities
+from .halving import Archive, Candidate, Rung
+from .oracles import Estimate, Inherited, Measured, ShortTraining, recalibrate
 from .pruning import Pruner, write_pruned
+from .search_results import RESULTS, winning_genotype, write_results
 from .space import Space
+from .spent import SPENT, Spent
 from .strategies import STRATEGIES
 from .strategy import Context, Strategy
 from .supernet import Supernet
-from .task import make_task, measured, with_options
+from .task import Task, make_task, measured, with_options
 from .training import Sgd, require_finite
-from .variables import edge_variable
 
 HISTORY = 200  # how often in a search the distribution is written down
-COLLAPSED = 0.5  # an expected share of weight-free operations over which the user is warned
 COLUMNS = ("training_loss", "held_out_loss", "lr", "entropy", "best_probability", "weight_free_share",
            "expected_macs")  # fmt: skip
-
-
-GENOTYPE, CANDIDATES, CELLS, PRUNED = "genotype.yaml", "candidates.csv", "cells.png", "pruned.csv"
-MEASURED = "measured.json"
-WRITES = (CHECKPOINT, LOG, CURVES, GENOTYPE, CANDIDATES, CELLS, PRUNED, MEASURED, PROBABILITIES, LEARNT)
+PRUNED, MEASURED = "pruned.csv", "measured.json"
+WRITES = (CHECKPOINT, LOG, PRUNED, MEASURED, SPENT, *RESULTS)
 CHANGEABLE = ("search.steps", "search.checkpoint_every")  # when a search is resumed
 
 
@@ -65,9 +59,11 @@ class Search:
         self, experiment: Experiment, folder: Path, device: torch.device, source: Source | str = "experiment"
     ) -> None:
         self.device = device
+        self.spent = Spent(folder / SPENT)
         torch.manual_seed(experiment.seed)
         # Before the space: the task's module may add operations of its own.
         self.task, options = make_task(experiment.task, experiment.task_options, experiment.seed, device, source)
+        self.spent.watch(self.task)
         self.experiment = dataclasses.replace(experiment, task_options=to_dict(options))
         self.space = Space.load(experiment.space)
         self.supernet = Supernet(self.space, self.task.build).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,9 +73,11 @@ class Search:
         self.budget: Budget | None = None
         if experiment.budget:
             self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
-        self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps)
+        self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps, together=True)
+        self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)
-        given = Measured(self.task, self.supernet if experiment.search.steps else None, experiment.seed, device)
+        supernet = self.supernet if experiment.search.steps else None
+        given = Measured(self.task, supernet, experiment.seed, device, lambda child: self.strategy.estimate(child))  # type: ignore[attr-defined]
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
         names = [rung.oracle.name for rung in self.rungs]
         if len(set(names)) < len(names):  # the archive would take the one's figures for the other's
@@ -87,13 +85,22 @@ class Search:
         self.strategy = self._make_strategy(source)
         self.architecture_optimizer = self._make_optimizer()
         self.pruner = Pruner(experiment.search.pruning, self.distribution) if experiment.search.pruning else None
-        self.weight_free = _weight_free(self.space)
+        self.collapse = Collapse(self.space)
         self.pruned: list[tuple[int, str]] = []  # (step, choice) that progressive pruning removed
         self.history: list[tuple[int, Tensor]] = []  # (step, every variable's probabilities, one after the other)
         self.history_every = max(1, experiment.search.steps // HISTORY)
         self.step = 0
         self.architecture_steps = 0
-        self.warned = False
+
+    def _own_children(self) -> range:
+        """The numbers of a step's children that this process trains."""
+        count, size = self.experiment.search.children_per_step, processes.world_size()
+        if count % size:
+            raise UserError(
+                f"search.children_per_step: expected a multiple of the {size} processes, got {count}; "
+                f"such as --set search.children_per_step={size}"
+            )
+        return range(processes.rank(), count, size)
 
     def _make_strategy(self, source: Source | str) -> Strategy:
         name = self.experiment.strategy
@@ -101,13 +108,28 @@ class Search:
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
+        experiment = self.experiment
+
+        def other_task(changes: Mapping[str, Any]) -> Task:
+            changed = {**experiment.task_options, **changes}
+            return make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
+
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
-            self.experiment.search.steps, self.device, lambda child: self.archive.measure(self.rungs[0].oracle, child),
-            self.budget,
+            experiment.search.steps, self.device, self._judged, other_task, experiment.evaluation.jobs, self.budget,
         )  # fmt: skip
         made: Strategy = make(options, self.context)
+        if any(isinstance(rung.oracle, Estimate) for rung in self.rungs) and not hasattr(made, "estimate"):
+            raise UserError(f"{source}: evaluation.rungs: the strategy {name} has no estimate; leave that rung out")
         return made
+
+    def _judged(self, children: Sequence[Genotype], repeat: int) -> list[float]:
+        oracle = self.rungs[0].oracle
+        if repeat:
+            if not isinstance(oracle, ShortTraining):
+                raise UserError("expected short_training as the first of evaluation.rungs, so that it can be repeated")
+            oracle = oracle.again(repeat)
+        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs)
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         settings, learned = self.experiment.search.architecture, self.strategy.parameters()
@@ -141,44 +163,69 @@ class Search:
                 for rung in self.rungs:
                     if isinstance(rung.oracle, Inherited):
                         self.archive.forget(rung.oracle)
-        training = self.task.training_batches(self.step)
+        training, writes = self._training_batches(), processes.rank() == 0
         held_out = self.task.held_out_batches(self.architecture_steps)
         with (
             Interruption() as interruption,
-            RunLog(folder, COLUMNS, self.step) as log,
-            progress(settings.steps, "search", "step", initial=self.step) as bar,
+            RunLog(folder, COLUMNS, self.step) if writes else nullcontext() as log,
+            progress(settings.steps, "search", "step", initial=self.step, shown=writes) as bar,
         ):
-            while self.step < settings.steps and not interruption.requested:
-                training_loss = self.weight_step(next(training))
+            while self.step < settings.steps and not processes.anywhere(interruption.requested, self.device):
+                training_loss = self.weight_step(*next(training))
                 held_out_loss = None
                 if self.step >= settings.architecture.start and self.step % settings.architecture.every == 0:
                     held_out_loss = self.architecture_step(held_out)
                 if self.pruner and self.architecture_steps and (self.step + 1) % self.pruner.settings.every == 0:
                     self.pruned += [(self.step, gone) for gone in self.pruner.check()]
-                    write_pruned(folder / PRUNED, self.pruned)
+                    if writes:
+                        write_pruned(folder / PRUNED, self.pruned)
                 if self.step % self.history_every == 0:
                     self.history.append((self.step, self.probabilities()))
-                if self.step % settings.log_every == 0:
+                if log and self.step % settings.log_every == 0:
                     figures = self.figures(training_loss, held_out_loss)
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{training_loss:.3f}", entropy=f"{figures['entropy']:.1f}", refresh=False)
-                    self._warn_of_collapse(figures)
+                    self.collapse.check(self.step, figures["weight_free_share"] or 0.0)
                 self.step += 1
                 bar.update()
                 if self.step % settings.checkpoint_every == 0:
                     self._save(folder)
             self._save(folder)
-        return self.step == settings.steps and not interruption.requested
+            stopped = processes.anywhere(interruption.requested, self.device)
+        return self.step == settings.steps and not stopped
+
+    def _training_batches(self) -> Iterator[tuple[Any, ...]]:
+        """Of every step's batches, one for each child, those of this process's children, from the present step on."""
+        count = self.experiment.search.children_per_step
+        if processes.world_size() == 1:
+            batches = self.task.training_batches(self.step * count)
+            while True:
+                yield tuple(itertools.islice(batches, count))
+        for step in itertools.count(self.step):
+            yield tuple(next(self.task.training_batches(step * count + number)) for number in self.own)
 
     def _save(self, folder: Path) -> None:
-        save_checkpoint(folder / CHECKPOINT, self.state_dict())
+        processes.average_statistics(self.supernet)
+        if processes.rank() == 0:
+            save_checkpoint(folder / CHECKPOINT, self.state_dict())
         self.weights.saved_step = self.step
+        self.spent.write()
 
-    def weight_step(self, batch: Any) -> float:
-        """Train the weights of what the strategy selects on a training batch; returns the loss."""
-        self.strategy.select_for_training(self.step)
+    def weight_step(self, *batches: Any) -> float:
+        """Train the weights of what the strategy selects, a child for each training batch; returns the mean loss.
+
+        Under torchrun every process draws all children, and trains its own ones on the `batches` given to it.
+        """
         self.supernet.train()
-        return self.weights.step(self.task, batch, self.step)
+        self.weights.begin(self.step)
+        losses: list[float] = []
+        for number in range(self.experiment.search.children_per_step):
+            self.strategy.select_for_training(self.step)
+            if number in self.own:
+                losses.append(self.weights.add(self.task, batches[len(losses)], 1 / len(self.own)))
+        loss = float(processes.mean(torch.tensor(sum(losses) / len(losses), dtype=torch.float64, device=self.device)))
+        self.weights.move(self.step, loss)
+        return loss
 
     def architecture_step(self, held_out: Any) -> float | None:
         """Let the strategy judge children on a held-out batch and move what it learns. Weights stand still."""
@@ -194,7 +241,8 @@ class Search:
         # Only the learned parameters' gradients are computed: the weights' would be thrown away.
         gradients = torch.autograd.grad(objective, learned, allow_unused=True)
         for parameter, gradient in zip(learned, gradients, strict=True):
-            parameter.grad = gradient
+            # All processes find the same; should their machines differ in the last bits, they go on alike.
+            parameter.grad = None if gradient is None else processes.total(gradient) / processes.world_size()
         norm = torch.nn.utils.clip_grad_norm_(learned, settings.max_grad_norm)
         require_finite(self.step, self.weights.saved_step, loss=value, gradient=float(norm))
         self.architecture_optimizer.step()
@@ -208,31 +256,15 @@ class Search:
     @torch.no_grad()
     def figures(self, training_loss: float, held_out_loss: float | None) -> dict[str, float | None]:
         """One row of the log."""
-        edges = [Factor(factor.variables, torch.ones_like(factor.table)) for factor in self.weight_free]
-        share = (
-            float(self.distribution.expected(self.weight_free) / self.distribution.expected(edges)) if edges else 0.0
-        )
         return {
             "training_loss": training_loss,
             "held_out_loss": held_out_loss,
             "lr": self.weights.lr(self.step),
             "entropy": float(self.distribution.entropy()),
             "best_probability": math.exp(self.distribution.most_probable(1)[0][0]),
-            "weight_free_share": share,
+            "weight_free_share": self.collapse.share(self.distribution),
             "expected_macs": float(self.macs.expected(self.distribution)),
         }
-
-    def _warn_of_collapse(self, figures: Mapping[str, float | None]) -> None:
-        share = figures["weight_free_share"] or 0.0
-        uniform = _uniform_share(self.weight_free)
-        if not self.warned and share > max(COLLAPSED, (1 + uniform) / 2):
-            self.warned = True
-            logging.warning(
-                "step %d: operations without weights have %.0f%% of the probability (%.0f%% at first); "
-                "the search may be collapsing to cells that compute little. More uniform_steps, or a later "
-                "architecture.start, may help",
-                self.step, 100 * share, 100 * uniform,
-            )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the search depends on; data is a function of the step counts."""
@@ -241,7 +273,7 @@ class Search:
             "step": self.step,
             "steps": self.experiment.search.steps,
             "architecture_steps": self.architecture_steps,
-            "warned": self.warned,
+            "warned": self.collapse.warned,
             "supernet": self.supernet.state_dict(),
             "distribution": self.distribution.state_dict(),
             "strategy": self.strategy.state_dict(),
@@ -259,7 +291,7 @@ class Search:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         self.step, self.architecture_steps = state["step"], state["architecture_steps"]
-        self.warned = state["warned"]
+        self.collapse.warned = state["warned"]
         self.weights.saved_step = self.step
         self.pruned = [(step, choice) for step, choice in state["pruned"]]
         self.history = [(step, probabilities) for step, probabilities in state["history"]]
@@ -279,7 +311,7 @@ class Search:
     def choose(self) -> list[Candidate]:
         """Measure what the strategy proposes, rung by rung; all candidates, best first."""
         proposed = self.strategy.propose(self.experiment.evaluation)
-        return choose(proposed, self.rungs, self.task, self.archive)
+        return choose(proposed, self.rungs, self.task, self.archive, self.experiment.evaluation.jobs)
 
     def learnt(self) -> dict[str, list[float]]:
         """The metric of learned and of random children, see `evaluate.learnt`."""
@@ -315,8 +347,9 @@ def search(
 ) -> Found | None:  # fmt: skip
     """Run or resume a search in a run folder and write its results there.
 
-    The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/ and measured.json while the search runs, and
-    genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at its end.
+    The folder gets config.yaml, checkpoint.pt, log.csv, tensorboard/, measured.json and spent.json while the search
+    runs, and genotype.yaml, candidates.csv, probabilities.csv, cells.png, curves.png and, with controls, learnt.csv at
+    its end.
 
     Returns:
         What was found, or None if the user interrupted the search.
@@ -328,24 +361,16 @@ def search(
     running = Search(experiment, folder, device, source)
     running.check_metric()
     settings = to_dict(dataclasses.replace(running.experiment, training=None))
-    state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
+    state = open_run_together(folder, settings, resume, WRITES, CHANGEABLE)
     if not running.run(folder, state):
         return None
     candidates = running.choose()
-    winner = candidates[0]
-    genotype = Genotype(
-        experiment.name, winner.child.cells, running.task.network_section(), _provenance(running, winner, command),
-        winner.child.choices,
-    )  # fmt: skip
-    genotype.save(folder / GENOTYPE)
-    write_candidates(folder / CANDIDATES, candidates, running.task.metric)
-    write_probabilities(folder / PROBABILITIES, running.space, running.history)
-    if genotype.cells:
-        draw_cells(genotype, folder / CELLS)
-    draw_curves(folder)
     learnt = running.learnt() if experiment.evaluation.controls else {}
-    if learnt:
-        write_learnt(folder / LEARNT, learnt, running.task.metric)
+    genotype = winning_genotype(running.experiment, running.task, running.space, candidates[0], command)
+    running.spent.write()
+    if processes.rank() == 0:
+        write_results(folder, genotype, candidates, learnt, running.task.metric, running.space, running.history)
+    processes.barrier()
     return Found(genotype, candidates, learnt, running)
 
 
@@ -367,30 +392,3 @@ def load_search(folder: Path, device: torch.device) -> Search:
             "finish it with --resume"
         )
     return running
-
-
-def _weight_free(space: Space) -> list[Factor]:
-    """1 where an operation on an edge holds no weights (at stride 1). They must not win by default."""
-    factors = []
-    for kind, cell in space.cells.items():
-        row = torch.tensor([float(operation_cost(name, 16, 1, 8, 8).parameters == 0) for name in cell.operations])
-        factors += [Factor((edge_variable(kind, node, i),), row) for node, i in cell.edges]
-    return factors
-
-
-def _uniform_share(weight_free: list[Factor]) -> float:
-    return float(torch.stack([factor.table.mean() for factor in weight_free]).mean()) if weight_free else 0.0
-
-
-def _provenance(running: Search, winner: Candidate, command: str) -> dict[str, Any]:
-    experiment = running.experiment
-    return {
-        "space": running.space.name,
-        "task": experiment.task,
-        "strategy": experiment.strategy,
-        "seed": experiment.seed,
-        "steps": experiment.search.steps,
-        "scores": {f"{running.task.metric}_{oracle}": figure for oracle, figure in winner.figures.items()},
-        **({"command": command} if command else {}),
-        "versions": {"atldas": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -27,7 +27,10 @@ class Context:
         distribution: over the children; uniform for a strategy that does not learn it.
         generator: all random choices are drawn from it; it is part of the checkpoint.
         macs: multiply-adds of any child.
-        judge: (child) -> the task's metric by the first rung's oracle, kept in the run's archive.
+        judge_all: (children, repeat) -> the task's metric of each by the first rung's oracle, kept in the run's
+            archive. A repeat other than 0 has other initial weights and batches, which needs short training.
+        make_task: (changes) -> the same task with other values of some of its options.
+        jobs: how many processes may work at a time.
         budget: what no drawn or proposed child is over, if the search has one.
     """
 
@@ -39,8 +42,14 @@ class Context:
     macs: CostTables
     steps: int
     device: torch.device
-    judge: Callable[[Genotype], float]
+    judge_all: Callable[[Sequence[Genotype], int], list[float]]
+    make_task: Callable[[Mapping[str, Any]], Task]
+    jobs: int = 1
     budget: Budget | None = None
+
+    def judge(self, child: Genotype) -> float:
+        """The task's metric of one child, see `judge_all`."""
+        return self.judge_all([child], 0)[0]
 
     def sample(self, uniform: bool = False) -> Genotype:
         """A child drawn from the distribution, or uniformly; within the budget."""
@@ -71,7 +80,8 @@ class Strategy(Protocol):
     """How a search learns. The loop owns data, the weights' optimizer, checkpoints, the log and the final choice.
 
     A strategy is one class and one line in `STRATEGIES`, or is named by `package.module:Class` in the experiment.
-    It may also have `optimizer`: what moves `parameters()`, `adam` (without it) or `sgd`.
+    It may also have `optimizer`: what moves `parameters()`, `adam` (without it) or `sgd`; and `estimate(child)`, for
+    the rung `{oracle: estimate}`: the metric it expects of a proposed child, from all it knows.
     """
 
     Options: ClassVar[type]  # a `config` class, filled from the experiment's `strategy_options`

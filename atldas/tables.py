@@ -20,9 +20,28 @@ from pathlib import Path
 from typing import Any
 
 from .common.errors import UserError
-from .nasbench201 import code_of_text
+from .genotype import Genotype
+from .nasbench201 import code_of, code_of_text
 
 LOG_HEADER = "time,table,column,purpose,code,distinct\n"
+MACRO_LAYERS = tuple(f"layer_{number}" for number in range(1, 9))
+MACRO_OPTIONS = ("identity", "mb3_k3", "mb6_k5")
+
+
+def table_code(child: Genotype) -> str:
+    """The code of a child of the spaces `nasbench201` or `nasbench_macro`.
+
+    Raises:
+        UserError: the child is of another space.
+    """
+    if set(child.cells) == {"normal"} and not child.choices:
+        return code_of(child.cells["normal"])
+    if not child.cells and set(child.choices) == set(MACRO_LAYERS):
+        return "".join(str(MACRO_OPTIONS.index(str(child.choices[layer]))) for layer in MACRO_LAYERS)
+    raise UserError(
+        f"genotype {child.name}: expected a child of the space nasbench201 or nasbench_macro, "
+        "which alone a table can be asked for"
+    )
 
 
 class Table:

@@ -66,6 +66,10 @@ class Task(Protocol):
 
         A task may also have `identity(child)`, equal for children that compute the same function: one of them is
         measured. And `test(network)`, the metric on data that nothing was chosen by, for the end of a training.
+
+        For `atldas export` and `atldas profile`, a task may have two static methods: `example_input(shape)`, an input
+        [N, C, H, W] as its network expects it (without it, normal noise), and `network_of(genotype, builder=None)`, the
+        network by the genotype's `network:` section, without any data; its class then has an `input_shape`, too.
         """
         ...
 

@@ -37,7 +37,7 @@ from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
+from .common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from .common.schedule import linear, warm_up_cosine
 from .cost import cost
 from .genotype import Genotype
@@ -88,17 +88,34 @@ class Sgd:
         Raises:
             NotFiniteError: the loss or its gradient is not finite; no weight has moved then.
         """
+        self.begin(step)
+        loss = self.add(task, batch)
+        self.move(step, loss)
+        return loss
+
+    def begin(self, step: int) -> None:
+        """Begin a step without gradients; None, so that operations that are not drawn are left alone."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(step)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def add(self, task: Task, batch: Any, share: float = 1.0) -> float:
+        """Add the gradient of `share` times the loss on a batch; returns the loss."""
         loss = task.loss(self.network, batch)
-        self.optimizer.zero_grad(set_to_none=True)  # None, so that operations that were not drawn are left alone
-        loss.backward()
+        (loss * share).backward()
+        return float(loss.detach())
+
+    def move(self, step: int, loss: float) -> None:
+        """Move the weights by the gradients added; all processes together, if they train this network together.
+
+        Raises:
+            NotFiniteError: the loss or the gradient is not finite; no weight has moved then.
+        """
         if self.together:
             processes.average_gradients(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
-        require_finite(step, self.saved_step, loss=float(loss.detach()), gradient=float(norm))
+        require_finite(step, self.saved_step, loss=loss, gradient=float(norm))
         self.optimizer.step()
-        return float(loss.detach())
 
 
 class NotFiniteError(UserError):
@@ -301,18 +318,9 @@ def train(
 
 
 def _open(folder: Path, genotype: Genotype, experiment: TrainingExperiment, resume: bool) -> dict[str, Any] | None:
-    """The run's folder, made or opened by process 0, and its checkpoint, if there is one, for every process."""
-    state = None
-    if processes.rank() == 0:
-        built = Genotype(genotype.name, genotype.cells, choices=genotype.choices).to_json()  # what makes the network
-        settings = {**to_dict(experiment), "genotype": built, "processes": processes.world_size()}
-        # torchrun starts the same command again after a process has died.
-        resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, settings, resume, WRITES, CHANGEABLE)
-    processes.barrier()
-    if processes.rank() > 0 and (folder / CHECKPOINT).exists():
-        state = load_checkpoint(folder / CHECKPOINT)
-    return state
+    built = Genotype(genotype.name, genotype.cells, choices=genotype.choices).to_json()  # what makes the network
+    settings = {**to_dict(experiment), "genotype": built, "processes": processes.world_size()}
+    return open_run_together(folder, settings, resume, WRITES, CHANGEABLE)
 
 
 def _save(path: Path, network: nn.Module, genotype: Genotype, experiment: TrainingExperiment) -> None:

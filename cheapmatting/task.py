@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from atldas.builder import Builder
 from atldas.common.config import config, to_dict
@@ -52,6 +53,7 @@ class MattingTask:
     Options = MattingOptions
     metric = "SAD"
     larger_is_better = False
+    input_shape: tuple[int, ...] = (1, 6, 256, 256)
 
     def __init__(self, options: MattingOptions, seed: int, device: torch.device) -> None:
         self.options, self.device = options, device
@@ -63,6 +65,18 @@ class MattingTask:
 
     def build(self, builder: Builder) -> nn.Module:
         return CheapMatting(SEARCHED, self.options.network, builder)
+
+    @staticmethod
+    def network_of(genotype: Genotype, builder: Builder | None = None) -> nn.Module:
+        """The network of a genotype with a `network:` section, without data."""
+        return CheapMatting(genotype, builder=builder)
+
+    @staticmethod
+    def example_input(shape: Sequence[int]) -> Tensor:
+        """Colours at random, and a trimap [N, 6, H, W] with all three levels."""
+        N, _, H, W = shape
+        levels = F.one_hot(torch.randint(0, 3, (N, H, W)), 3).permute(0, 3, 1, 2)
+        return torch.cat([torch.rand(N, 3, H, W), levels.float()], dim=1)
 
     def network_section(self) -> dict[str, Any]:
         section: dict[str, Any] = to_dict(self.options.network)

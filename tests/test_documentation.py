@@ -60,6 +60,8 @@ SHORTENED = {
         "evaluation.rungs=[{oracle: inherited, keep: 1}, {oracle: short_training, steps: 2}]",
     ),
     "atldas search my_search.yaml": (*SEARCH, "task_options.batch=4"),
+    "atldas export nasbench201_best": ("network.depth=1",),
+    "atldas profile nasbench201": ("network.depth=1", "network.channels=4"),
     "cheapmatting train": TRAINING,
     "cheapmatting run quickstart": (
         *(f"search.{setting}" for setting in MATTING_SEARCH), *(f"train.{setting}" for setting in TRAINING),

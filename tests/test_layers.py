@@ -32,7 +32,8 @@ ALLOWED = {
     "cheapmatting/evaluation": (*BELOW, "cheapmatting/model", "cheapmatting/inference", "cheapmatting/data"),
     "cheapmatting/training": (*BELOW, "cheapmatting/model", "cheapmatting/data", "cheapmatting/evaluation"),
 }
-SAME = {"atldas.strategies": "atldas"}  # folders that belong to the layer above them: the method's own strategies
+# Folders that belong to the layer above them: the strategies of the search, the formats of `atldas export`.
+SAME = {"atldas.strategies": "atldas", "atldas.exporting": "atldas"}
 TOP = "cheapmatting"  # the rest of its root: it may import everything
 
 

@@ -83,6 +83,28 @@ def mean(values: Tensor) -> Tensor:
     return total / world_size()
 
 
+def total(values: Tensor) -> Tensor:
+    """The sum of a tensor that each process has its own of, without gradient, on the tensor's device."""
+    if not _several():
+        return values
+    # NCCL exchanges what is on GPUs alone.
+    summed = values.detach().to("cuda" if distributed.get_backend() == "nccl" else values.device, copy=True)
+    distributed.all_reduce(summed)
+    return summed.to(values.device)
+
+
+def average_statistics(network: nn.Module) -> None:
+    """Give every BatchNorm's running statistics the mean of those of all processes."""
+    if not _several():
+        return
+    found = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    if not found:
+        return
+    flat = total(torch.cat([buffer.reshape(-1) for buffer in found])) / world_size()
+    for buffer, part in zip(found, flat.split([buffer.numel() for buffer in found]), strict=True):
+        buffer.copy_(part.view_as(buffer))
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Give every parameter the mean of its gradients in all processes; where it has none, that counts as zeros.
 

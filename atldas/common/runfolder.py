@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from . import processes
 from .atomic import atomic_path, write_text
 from .errors import UserError
 from .tensorboard import EventFile
@@ -58,6 +59,23 @@ def open_run(
             )
     write_text(folder / CONFIG, HEADER + to_yaml(settings))
     return load_checkpoint(folder / CHECKPOINT) if begun and (folder / CHECKPOINT).exists() else None
+
+
+def open_run_together(
+    folder: Path, settings: Mapping[str, Any], resume: bool, writes: Sequence[str], changeable: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """`open_run` by process 0; every process gets the checkpoint, if there is one. All must see the same folder.
+
+    torchrun starts the same command again after a process has died: it then goes on.
+    """
+    state = None
+    if processes.rank() == 0:
+        resume = resume or (processes.restarted() and (folder / CONFIG).exists())
+        state = open_run(folder, settings, resume, writes, changeable)
+    processes.barrier()
+    if processes.rank() > 0 and (folder / CHECKPOINT).exists():
+        state = load_checkpoint(folder / CHECKPOINT)
+    return state
 
 
 def _is_run(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from .evolution import Evolution
 from .gdas import Gdas
 from .largest import Largest
 from .random import Random
+from .surrogate import Surrogate
 from .zero_cost import ZeroCost
 
 STRATEGIES: dict[str, Any] = {
@@ -21,5 +22,6 @@ STRATEGIES: dict[str, Any] = {
     "random": Random,
     "evolution": Evolution,
     "zero_cost": ZeroCost,
+    "surrogate": Surrogate,
     "largest": Largest,
 }

@@ -27,7 +27,7 @@ def context(distribution: Distribution, budget: Budget | None = None) -> Context
     nothing: Any = None
     return Context(
         distribution.space, nothing, nothing, distribution, torch.Generator().manual_seed(0), nothing, 0,
-        torch.device("cpu"), lambda child: 0.0, budget,
+        torch.device("cpu"), nothing, nothing, budget=budget,
     )  # fmt: skip
 
 

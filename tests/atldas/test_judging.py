@@ -195,6 +195,29 @@ def test_short_training_learns_what_can_be_learnt() -> None:
     assert oracle.measure(of("nor_conv_3x3")) > 0.9 > 0.7 > oracle.measure(of("skip_connect"))
 
 
+def test_in_bfloat16_the_weights_of_every_step_are_used() -> None:
+    """Autocast keeps casts of weights while its context lasts: a training inside one context would learn nothing."""
+    oracle = short(steps=60, calibration_batches=5, precision="bf16")
+    assert oracle.measure(of("nor_conv_3x3")) > 0.9
+
+
+def test_a_repeat_has_other_weights_and_other_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, float]] = []
+    original = TextureTask.loss
+
+    def loss(self: TextureTask, network: nn.Module, batch: Any) -> Tensor:
+        seen.append((float(next(network.parameters()).detach().sum()), float(batch[0].sum())))
+        return original(self, network, batch)
+
+    monkeypatch.setattr(TextureTask, "loss", loss)
+    oracle = short(steps=2)
+    for repeat in (oracle, oracle.again(1), oracle.again(2)):
+        repeat.measure(of("nor_conv_3x3"))
+    weights, batches = zip(*seen, strict=True)
+    assert len(set(weights[::2])) == 3 and len(set(batches)) == 6
+    assert [oracle.again(number).name for number in (0, 1)] == ["short_training_2", "short_training_2_repeat_1"]
+
+
 def test_a_training_that_diverges_is_not_a_number_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     oracle = short(steps=30, weights=SgdConfig(lr=1e30, max_grad_norm=1e30))
     assert math.isnan(oracle.measure(of("nor_conv_3x3")))

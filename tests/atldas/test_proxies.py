@@ -114,8 +114,8 @@ def test_values_by_hand() -> None:
     assert hand("grad_norm") == pytest.approx(math.sqrt(3) + math.sqrt(1 + 2.25))
     assert hand("snip") == pytest.approx(1 + 0.5 + 1 + 1 * 1 + 1 * 1.5)
     # |weights|: hidden of ones = [3, 1.5, 2], output 3 + 1.5 + 4 = 8.5; each layer's sum of w * dR/dw is R.
-    assert hand("synflow") == pytest.approx(2 * 8.5)
-    assert hand("synflow", Two) == pytest.approx(2 * 8.5)
+    assert hand("synflow") == pytest.approx(math.log(2 * 8.5))
+    assert hand("synflow", Two) == pytest.approx(math.log(2 * 8.5))
     # K: both images agree with themselves in 3 units, with each other in 2.
     assert hand("naswot") == pytest.approx(math.log(9 - 4))
     # The second batch's gradients are twice the first's: 1.5 / 0.5 for three weights, then for two; the others are 0.

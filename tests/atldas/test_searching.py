@@ -37,6 +37,7 @@ def test_writes_everything_and_a_genotype_that_loads(data: Path, tmp_path: Path)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.yaml", "checkpoint.pt", "log.csv", "tensorboard", "measured.json", "genotype.yaml", "candidates.csv",
         "probabilities.csv", "learnt.csv", "cells.png", "curves.png", "pruned.csv",
+        "spent.json",
     }  # fmt: skip
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
     for name in ("cells.png", "curves.png"):
@@ -137,7 +138,7 @@ def test_batches_that_a_strategy_does_not_use_are_counted(data: Path, tmp_path: 
 
 def test_a_collapse_to_operations_without_weights_is_told_once(begun: Search, caplog: pytest.LogCaptureFixture) -> None:
     def row() -> None:
-        begun._warn_of_collapse(begun.figures(1.0, None))
+        begun.collapse.check(begun.step, begun.figures(1.0, None)["weight_free_share"] or 0.0)
 
     row()
     assert caplog.text == ""  # two thirds, as at first

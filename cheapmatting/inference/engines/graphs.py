@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,10 +87,8 @@ def _key(network: CheapMatting) -> str:
 
 @torch.no_grad()
 def _export(network: CheapMatting) -> Graphs:
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise UserError("engine: exporting needs the package onnx; pip install 'cheapmatting[onnx]'") from error
+    if find_spec("onnx") is None:
+        raise UserError("engine: expected the package onnx, which is not installed; pip install 'cheapmatting[onnx]'")
     lean = for_graphs(network).cpu()
     inputs = int(lean.stem_half[0].in_channels)
     x = torch.rand(1, inputs, 128, 160)

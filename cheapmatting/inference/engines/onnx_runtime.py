@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import torch
@@ -29,8 +30,7 @@ class OnnxRuntimeEngine:
 
 
 def _session(model: bytes) -> Any:
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")  # an extra
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.enable_cpu_mem_arena = False  # an arena keeps the peak of every size that it has seen

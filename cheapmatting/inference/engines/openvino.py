@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import Any
 
@@ -36,9 +37,7 @@ class _Compiled:
     """A compiled graph with one request, whose memory is used again and again; threads wait for each other."""
 
     def __init__(self, model: bytes, precision: str) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = importlib.import_module("openvino").Core()  # an extra
         core.set_property({"CACHE_DIR": str(cache_folder() / "openvino")})
         settings = {
             "INFERENCE_PRECISION_HINT": precision,

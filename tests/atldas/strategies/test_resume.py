@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "evolution": {"population": 3, "sample": 2, "cycles": 4, "sampler": "strict_fairness"},
     "zero_cost": {"proxies": ["synflow", "zico"], "scored": 5, "children": 4},
     "largest": {"children": 4},
+    "surrogate": {
+        "proxies": {"synflow": 1.0},
+        "proxy_task_options": {},
+        "scored": 12,
+        "pool_share": 0.8,
+        "initial": 2,
+        "rounds": 1,
+        "per_round": 2,
+        "finalists": 3,
+        "repeats": 0,
+    },
 }
 STEPS = 12
 
@@ -103,16 +114,19 @@ def test_a_search_stopped_in_the_loop_and_in_the_choice_ends_in_the_same_bits(
     assert load_checkpoint(stopped / "checkpoint.pt")["step"] == 8
 
     measured: list[str] = []
-    measure = Archive.measure
+    measure_all = Archive.measure_all
 
-    def tired(self: Archive, oracle: Oracle, child: Genotype) -> float:
-        measured.append(oracle.name)
-        if len(measured) == 2:
-            raise KeyboardInterrupt
-        return measure(self, oracle, child)
+    def tired(self: Archive, oracle: Oracle, children: Sequence[Genotype], *others: Any) -> list[float]:
+        figures = []
+        for child in children:
+            measured.append(oracle.name)
+            if len(measured) == 2:
+                raise KeyboardInterrupt
+            figures += measure_all(self, oracle, [child], *others)
+        return figures
 
     with monkeypatch.context() as patched:
-        patched.setattr(Archive, "measure", tired)
+        patched.setattr(Archive, "measure_all", tired)
         with pytest.raises(KeyboardInterrupt):
             search(experiment(strategy), stopped, CPU, resume=True)
     assert not (stopped / "genotype.yaml").exists() and (stopped / "measured.json").exists()

@@ -1,0 +1,1 @@
+"""A found network in the formats of other programs: one function for each format, in the dict of `command`."""
