@@ -92,8 +92,9 @@ class SplitDecoder(nn.Module):
         weight = self.merge.weight  # [out, below + side, 1, 1]
         y = up(F.conv2d(below, weight[:, : below.shape[1]], self.merge.bias))
         y += F.conv2d(side, weight[:, below.shape[1] :])
-        merged: Tensor = self.layers(y)
-        return merged
+        for layer in self.layers:  # calling the Sequential would hold on to its input until its end
+            y = layer(y)
+        return y
 
 
 class LeanResidualBlock(nn.Module):
@@ -108,7 +109,7 @@ class LeanResidualBlock(nn.Module):
 
 
 class PieceNorm(nn.Module):
-    """A `GroupNorm` in channels_last, without the copies to the usual memory order and back, as exact.
+    """A `GroupNorm` that overwrites its input, in channels_last, without copies to the usual memory order and back.
 
     Mean and variance are taken over pieces of rows by BatchNorm's kernel, which is exact for a few thousand pixels, and
     joined in float64. [N, C, H, W] -> the same, also in bfloat16.
@@ -117,21 +118,24 @@ class PieceNorm(nn.Module):
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
         self.groups, self.eps = norm.num_groups, norm.eps
-        # Buffers, and not parameters: they stay in float32 when the network becomes bfloat16.
+        # Plain tensors: they stay in float32 when the network becomes bfloat16.
         self.scale, self.shift = norm.weight.detach().float(), norm.bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self._one(image) for image in x.split(1)]) if len(x) > 1 else self._one(x)
+        for image in x.split(1):
+            self._normalise(image)
+        return x
 
-    def _one(self, x: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> None:
         pieces = x.split(max(1, PIECE // x.shape[3]), dim=2)
         shares = torch.tensor([piece.shape[2] / x.shape[2] for piece in pieces], dtype=torch.float64)
         moments = torch.stack([self._moments(piece) for piece in pieces], dim=-1) @ shares  # [2, C]: of x, of x^2
         mean, square = moments.reshape(2, self.groups, -1).mean(2)
         variance = square - mean * mean  # [groups]
         each = x.shape[1] // self.groups
-        statistics = (t.float().repeat_interleave(each) for t in (mean, variance))
-        return F.batch_norm(x, *statistics, self.scale, self.shift, eps=self.eps)
+        means, variances = (t.float().repeat_interleave(each) for t in (mean, variance))  # [C]
+        for piece in pieces:
+            piece.copy_(F.batch_norm(piece, means, variances, self.scale, self.shift, eps=self.eps))
 
     def _moments(self, x: Tensor) -> Tensor:
         """Means of x and of x^2, float64 [2, C]."""
