@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from atldas.operations import DepthwiseConv2d, FactorizedReduce
+from atldas.operations import FactorizedReduce
 
 from ...model.blocks import Decoder, GroupNorm, ResidualBlock, up
 from ...model.network import CheapMatting
@@ -152,14 +152,18 @@ class PlainNorm(nn.Module):
         channels, self.eps = norm.num_channels, norm.eps
         group = torch.arange(channels) * norm.num_groups // channels
         same = (group[:, None] == group).float()  # [C, C]
-        self.register_buffer("average", (same / same.sum(1, keepdim=True))[..., None, None])  # over a group's channels
-        self.register_buffer("scale", norm.weight.detach()[:, None, None])
-        self.register_buffer("shift", norm.bias.detach()[:, None, None])
+        # Plain tensors, which become constants: the exporter confuses buffers of equal values.
+        self.average = (same / same.sum(1, keepdim=True))[..., None, None]  # [C, C, 1, 1]: over a group's channels
+        self.scale, self.shift = (t.detach().cpu()[:, None, None] for t in (norm.weight, norm.bias))  # [C, 1, 1]
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - F.conv2d(x.mean((2, 3), keepdim=True), self.average)
-        variance = F.conv2d((centred * centred).mean((2, 3), keepdim=True), self.average)
+        centred = x - self._mean(x)
+        variance = self._mean(centred * centred)
         return centred * (self.scale * (variance + self.eps).rsqrt()) + self.shift
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """Of each channel's group, [N, C, 1, 1]: first along rows, because sums of few numbers are exact in float32."""
+        return F.conv2d(x.mean(3, keepdim=True).mean(2, keepdim=True), self.average)
 
 
 class PlainPReLU(nn.Module):
@@ -167,7 +171,7 @@ class PlainPReLU(nn.Module):
 
     def __init__(self, activation: nn.PReLU) -> None:
         super().__init__()
-        self.register_buffer("slope", activation.weight.detach()[:, None, None])
+        self.slope = activation.weight.detach().cpu()[:, None, None]  # [C, 1, 1]
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clamp_min(0) + self.slope * x.clamp_max(0)
