@@ -4,8 +4,9 @@
     python benchmarks/matting_engines.py                    # everything; writes experiments/results/matting_engines.md
     python benchmarks/matting_engines.py --sizes 1024 --networks cheapmatting-light --out table.md
 
-The reference way is plain eager PyTorch: float32, NCHW, the whole padded image, without `machine.prepare()`. Each row is
-a process of its own, so that peak memory (of the whole process) is the row's. The published network has random weights.
+The reference way is plain eager PyTorch: float32, NCHW, the whole padded image, without `machine.prepare()`. Each row
+is a process of its own, so that peak memory (of the whole process) is the row's. The published network has random
+weights.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ ROWS = [
     *((name, precision, "exact") for name, kind in ENGINES.items() for precision in kind.precisions),
     ("torch", "fp32", "near"),
 ]
-HEADER = """| network | engine | precision | region | size | unknown | seconds | times faster | peak MiB | share of reference's | error, mean | error, largest |
-|---|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|"""
+COLUMNS = ["network", "engine", "precision", "region", "size"]
+FIGURES = ["unknown", "seconds", "times faster", "peak MiB", "of the reference's", "error, mean", "error, largest"]
+HEADER = [f"| {' | '.join(COLUMNS + FIGURES)} |", "|---" * len(COLUMNS) + "|---:" * len(FIGURES) + "|"]
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def main() -> None:
     if options.row:
         print(json.dumps(measured(*options.row, options.repeats)))
         return
-    lines = [_conditions(), "", HEADER]
+    lines = [_conditions(), "", *HEADER]
     with tempfile.TemporaryDirectory() as folder:
         for network in options.networks:
             for size in options.sizes:
@@ -78,8 +80,8 @@ def main() -> None:
 
 def _conditions() -> str:
     return (
-        f"`python benchmarks/matting_engines.py`; {torch.get_num_threads()} threads, PyTorch {torch.__version__}. Medians of "
-        "single images after one that is not counted. Errors are those of unknown pixels, in levels of 255."
+        f"`python benchmarks/matting_engines.py`; {torch.get_num_threads()} threads, PyTorch {torch.__version__}. Medians of single "
+        " images after one that is not counted. Errors are those of unknown pixels, in levels of 255."
     )
 
 

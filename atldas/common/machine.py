@@ -41,7 +41,7 @@ def prepare() -> None:
 def release_memory() -> None:
     """Give freed memory back to the system, which `prepare` lets glibc keep.
 
-    Blocks of growing sizes do not fit into the gaps that smaller ones leave: called before the largest, it lowers the peak.
+    Large blocks do not fit into the gaps that smaller ones leave: called before the largest, it lowers the peak.
     """
     if sys.platform.startswith("linux"):
         with suppress(AttributeError):  # another C library

@@ -73,10 +73,11 @@ class Matter:
         if region not in REGIONS:
             raise UserError(f"region: expected {' or '.join(REGIONS)}, got {region}")
         self.views = VIEWS[:views]
+        self.device = choose(device)
         self.region = region
         self.max_memory = max_memory
         self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
-        self.engine, self.computed_by = make_engine(self.network, engine, precision, choose(device))
+        self.engine, self.computed_by = make_engine(self.network, engine, precision, self.device)
 
     @torch.inference_mode()
     def matte(self, image: Bytes, trimap: Bytes) -> Floats:
@@ -105,7 +106,7 @@ class Matter:
         planes = np.empty((*trimap.shape, 6), np.float32)  # [H, W, 6]: the memory order of channels_last
         np.divide(image, np.float32(255), out=planes[..., :3])
         planes[..., 3:] = trimap[..., None] == LEVELS
-        inputs = torch.from_numpy(planes).permute(2, 0, 1)[None]  # [1, 6, H, W]
+        inputs = torch.from_numpy(planes).permute(2, 0, 1)[None].to(self.device)  # [1, 6, H, W]
         alphas = [_mirrored(self._alpha(_mirrored(inputs, axes)), axes) for axes in self.views]
         alpha: Floats = (sum(alphas[1:], start=alphas[0]) / len(alphas))[0, 0].numpy()
         return alpha
@@ -114,7 +115,7 @@ class Matter:
         """[1, 6, H, W] -> [1, 1, H, W]."""
         x, box = pad(inputs)
         x = self.network.hinted(x).contiguous(memory_format=torch.channels_last)
-        return crop(alpha_in_windows(self.engine, self.engine.features(x), x, unknown=x[0, 4] > 0), box)
+        return crop(alpha_in_windows(self.engine, self.engine.features(x), x, unknown=(x[0, 4] > 0).cpu()), box)
 
 
 def _mirrored(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from torch import nn
+
 from atldas.common.errors import UserError
 
 from ..model.network import CheapMatting
@@ -30,8 +32,12 @@ def bytes_per_pixel(network: CheapMatting) -> float:
     Measured over 2048 x 2048 pixels with the PyTorch engine: 269 for the published network (56 channels there), 174 for
     the shipped one (32); a tenth is added.
     """
-    widest = network.stem_half[0].out_channels + network.decoder_2[0].out_channels
+    widest = _outputs(network.stem_half) + _outputs(network.decoder_2)
     return 1.1 * (50 + 4 * widest)
+
+
+def _outputs(layers: nn.Module) -> int:
+    return next(layer.out_channels for layer in layers.modules() if isinstance(layer, nn.Conv2d))
 
 
 def parse_memory(text: str) -> int:

@@ -39,8 +39,7 @@ def regions(trimap: Bytes, region: str, largest: float) -> list[Region]:
 
     Args:
         trimap: uint8 [H, W].
-        region: `exact`: the whole image; `near`: the smallest rectangle that holds what is unknown, and `CONTEXT` around
-            it.
+        region: `exact`: the whole image; `near`: the smallest rectangle that holds what is unknown, with `CONTEXT`.
         largest: pixels; a larger rectangle is divided into overlapping tiles, not smaller than `SMALLEST_TILE` a side.
     """
     height, width = trimap.shape
