@@ -7,8 +7,9 @@ print(Space.load("darts").size(), Genotype.load("darts_v2").to_yaml())
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .common.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -20,21 +21,13 @@ if TYPE_CHECKING:
 __version__ = "0.9.0"
 __all__ = ["Experiment", "Genotype", "Space", "search", "train"]
 
-# Where each name is; imported when it is first used, since PyTorch takes a second to import.
-_HOMES = {
-    "Experiment": ".experiment",
-    "Genotype": ".genotype",
-    "Space": ".space",
-    "search": ".searching",
-    "train": ".training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Experiment": ".experiment",
+        "Genotype": ".genotype",
+        "Space": ".space",
+        "search": ".searching",
+        "train": ".training",
+    },
+)

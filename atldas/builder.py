@@ -189,8 +189,8 @@ class SupernetBuilder:
         unknown = [name for name in self.space.choices if name not in self._asked]
         if unknown:
             raise UserError(
-                f"space {self.space.name}: choices.{unknown[0]}: the network knows no such choice; "
-                f"it follows {', '.join(sorted(self._asked)) or 'none of this space'}"
+                f"space {self.space.name}: choices: expected those that the network follows "
+                f"({', '.join(sorted(self._asked)) or 'none of this space'}), got {unknown[0]}"
             )
 
     def _default(self, name: str, default: Named | None) -> Named:

@@ -1,7 +1,7 @@
 """The cell: one class for the fixed network, for a supernet's child and for dense mixtures, so they cannot differ.
 
 A fixed cell holds exactly the genotype's operations; a supernet's cell holds every candidate and runs those selected.
-Both carry the same parameter names, so weights pass from a supernet to a fixed network by name.
+Both have the same parameter names, so weights are copied from a supernet to a fixed network by name.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class CellPlace(NamedTuple):
         in_channels: channels of each input.
         channels: channels of every node inside the cell.
         stride: 2 if the operations that read an input halve the size (a reduction cell), else 1.
-        input_strides: 2 for an input that is twice as large as the others and is halved on entry, else 1.
-        adapted: whether inputs pass a 1x1 convolution (or a factorized reduce) first; without, they enter as they are.
+        input_strides: 2 for an input that is twice as large as the others, which its adapter halves; else 1.
+        adapted: whether a 1x1 convolution (or a factorized reduce) adapts each input; if not, inputs stay as they are.
     """
 
     kind: str
@@ -57,8 +57,9 @@ class Cell(nn.Module):
         selection: a supernet's gates and mixtures; a fixed cell has none.
 
     Attributes:
-        drop_path: in training mode, the probability that an image loses an operation's output (Larsson et al., ICLR
-            2017); what is left is scaled up, and identities are never lost. 0 at first, `atldas train` raises it.
+        drop_path: in training mode, the probability with which an operation's output is dropped for an image (Larsson
+            et al., ICLR 2017). The rest is scaled up, and identities are never dropped. It begins at 0; `atldas train`
+            raises it.
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class Cell(nn.Module):
         super().__init__()
         if not genotype.inputs == len(place.in_channels) == len(place.input_strides):
             raise UserError(
-                f"the {place.kind} cell has {genotype.inputs} inputs, the network gives it {len(place.in_channels)}"
+                f"the {place.kind} cell: expected {len(place.in_channels)} inputs, as the network gives, "
+                f"got {genotype.inputs}"
             )
         self.place = place
         self.drop_path = 0.0

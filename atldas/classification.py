@@ -1,4 +1,4 @@
-"""Image classification on an image folder: the example of a task, and the field's usual proving ground.
+"""Image classification on an image folder: the example of a task, and the usual benchmark of the field.
 
     task: atldas.classification:ImageFolderTask
     task_options: {folder: data/cifar10/train, image_size: 32}
@@ -116,11 +116,11 @@ class ImageFolderOptions:
         inputs, reduce_kind: of the skeleton `darts`.
         batch: images per batch.
         held_out_share: the share of the images that moves the logits; 0 where nothing is searched.
-        measured_share: the share by which the final choice is made; all other images train weights.
-        measured: how many of the latter the metric is taken over (all, if there are fewer).
+        measured_share: the share on which the final choice is made; all other images train weights.
+        measured: how many images of that share the metric is computed on (all, if there are fewer).
         test_folder: as `folder`, with images for the last figure of `atldas train`; no search looks at them.
         shift: in training, images move by up to this share of their size.
-        cutout: in training, a square of that many pixels is blanked out (DeVries and Taylor, 2017); DARTS has 16.
+        cutout: in training, a square with this side in pixels becomes 0 (DeVries and Taylor, 2017); DARTS has 16.
         label_smoothing: of the loss (Szegedy et al., CVPR 2016).
         metric: `accuracy`, in 0..1, or `loss`, the mean cross-entropy in nats, which tells barely trained networks
             apart with fewer images.
@@ -169,8 +169,8 @@ class ImageFolderTask:
         )
         if 0 < held_out < options.batch or len(order) - held_out - measured < options.batch:
             raise UserError(
-                f"{options.folder}: {len(order)} images do not fill one batch of {options.batch} in each of the "
-                "training and held-out parts; lower task_options.batch or add images"
+                f"{options.folder}: expected a batch of {options.batch} or more images in each of the training and "
+                f"held-out parts, got {len(order)} images in all; lower task_options.batch or add images"
             )
         # Three disjoint parts: for weights, for logits, for the final choice.
         self._held_out, self._measured, self._training = np.split(order, [held_out, held_out + measured])
@@ -197,7 +197,7 @@ class ImageFolderTask:
         return section.build(builder or FixedBuilder(genotype))
 
     def identity(self, child: Genotype) -> Hashable:
-        """Equal for children that compute the same function: those of NAS-Bench-201 know their twins."""
+        """Equal for children that compute the same function; with `darts`, only for equal children."""
         return canonical(child.cells["normal"]) if self.options.skeleton == "nasbench201" else child
 
     def network_section(self) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class ImageFolderTask:
     @torch.no_grad()
     def _metric(self, network: nn.Module, chosen: npt.NDArray[np.int64]) -> float:
         if not len(chosen):
-            raise UserError("task_options.measured_share: is 0, so there is nothing to measure by; raise it")
+            raise UserError("task_options.measured_share: expected more than 0 where something is measured, got 0")
         chosen = self._readable(chosen)
         total = 0.0
         for first in range(0, len(chosen), self.options.batch):
@@ -247,13 +247,13 @@ class ImageFolderTask:
     def _batches(self, indices: npt.NDArray[np.int64], start: int, stream: int) -> Iterator[Labelled]:
         per_epoch = len(indices) // self.options.batch
         if not per_epoch:
-            raise UserError("task_options.held_out_share: is 0, so there is nothing to learn from; raise it")
+            raise UserError("task_options.held_out_share: expected more than 0 where something is searched, got 0")
         number = start
         while True:
             epoch, position = divmod(number, per_epoch)
             order = np.random.default_rng([self.seed, stream, epoch]).permutation(indices)
             rng = np.random.default_rng([self.seed, stream, epoch, position])
-            # In place of an image that cannot be read stands one from the batches after this one.
+            # An image that cannot be read is replaced by one of a later batch.
             yield self._load(self._readable(np.roll(order, -position * self.options.batch), self.options.batch), rng)
             number += 1
 
@@ -305,7 +305,7 @@ def _read(path: Path, size: int) -> npt.NDArray[np.uint8] | None:
 
 def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
-        raise UserError(f"{folder}: is not a folder; task_options.folder needs a folder with one folder per class")
+        raise UserError(f"{folder}: expected a folder with one folder of images per class, got none")
     files = {
         entry.name: sorted(path for path in entry.iterdir() if _is_image(path))
         for entry in sorted(folder.iterdir())

@@ -1,69 +1,53 @@
-"""The command `atldas` and its verbs."""
+"""The command `atldas`: search, train, show, and the verbs of `MODULES`."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .common.errors import UserError, exit_status, require_one_process
-from .common.machine import prepare
-from .common.modules import add_import_option, import_modules
+from .common.errors import UserError
+from .common.verbs import Verbs, interrupted, run_command
 
 if TYPE_CHECKING:
     from .genotype import Genotype
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
-    "export": ("exporting.command", "the found network as a graph, ONNX, a torch.export program or one Python file"),
-    "profile": ("profiling", "how long every child of a space takes on this device, for a budget in milliseconds"),
-    "report": ("report", "one self-contained HTML page of finished searches, side by side"),
-    "compare": ("compare", "a search for each of several strategies and seeds, side by side"),
-    "benchmark": ("benchmark", "strategies, or supernets, against a benchmark's table"),
-    "pareto": ("pareto", "from a finished search the best child for each of several budgets"),
+    "export": (
+        "atldas.exporting.command",
+        "the found network as a graph, ONNX, torch.export or a Python file",
+    ),
+    "profile": (
+        "atldas.profiling",
+        "how long each child of a space takes on this device, for budgets in ms",
+    ),
+    "report": ("atldas.report", "one self-contained HTML page of finished searches, side by side"),
+    "compare": ("atldas.compare", "a search for each of several strategies and seeds, side by side"),
+    "benchmark": ("atldas.benchmark", "strategies, or supernets, against a benchmark's table"),
+    "pareto": ("atldas.pareto", "from a finished search the best child for each of several budgets"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    prepare()
-    words = list(arguments) if arguments is not None else sys.argv[1:]
     parser = argparse.ArgumentParser(prog="atldas", description="Architecture search with learned topology.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    return run_command(parser, __version__, _add_verbs, MODULES, arguments)
+
+
+def _add_verbs(verbs: Verbs) -> None:
     _add_search_and_train(verbs)
     show = verbs.add_parser("show", help="print a genotype as a table, and draw it")
     show.add_argument("genotype", help="a genotype's file, a run's folder, a model's file, or a shipped name")
     show.add_argument("--json", action="store_true", help="print it as JSON, for other programs")
     show.add_argument("--out", type=Path, metavar="CELLS.png", help="draw the cells to this PNG or SVG file")
     show.set_defaults(handler=_show)
-    for name, (module, what) in MODULES.items():
-        verb = verbs.add_parser(name, help=what)
-        if name in words[:1]:  # the other verbs' modules import PyTorch, which takes a second
-            described = importlib.import_module(f".{module}", __package__)
-            described.add_arguments(verb)
-            verb.set_defaults(handler=described.run)
-    for verb in verbs.choices.values():
-        add_import_option(verb)
-    options = parser.parse_args(words)
-    options.command = shlex.join(["atldas", *words])
-    handler: Callable[[argparse.Namespace], int] = options.handler
-
-    def work() -> int:
-        if options.verb not in ("search", "train"):
-            require_one_process(f"atldas {options.verb}")
-        import_modules(options.modules)
-        return handler(options)
-
-    return exit_status(work)
 
 
-def _add_search_and_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_search_and_train(verbs: Verbs) -> None:
     search = verbs.add_parser("search", help="run a search that a YAML file describes; also under torchrun")
     search.add_argument("experiment", help="the experiment's YAML file, or a shipped name such as nasbench201")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
@@ -94,7 +78,7 @@ def _search(options: argparse.Namespace) -> int:
         found = search(experiment, folder, device, options.resume, source, options.command)
         first = processes.rank() == 0
     if found is None:
-        return _interrupted(options.command) if first else 130
+        return interrupted(options.command) if first else 130
     if not first:
         return 0
     if found.learnt:
@@ -127,16 +111,11 @@ def _train(options: argparse.Namespace) -> int:
         trained = train(genotype, experiment, folder, device, options.resume, options.experiment)
         first = processes.rank() == 0
     if trained is None:
-        return _interrupted(options.command) if first else 130
+        return interrupted(options.command) if first else 130
     if first:
         metric, value = next(iter(trained.figures.items()))
         print(f"{metric} {value:.4f}; the model is {folder / 'model.safetensors'}; beside it log.csv, metrics.json")
     return 0
-
-
-def _interrupted(command: str) -> int:
-    print(f"interrupted; go on with: {command.removesuffix(' --resume')} --resume", file=sys.stderr)
-    return 130
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 
 from .common.config import config
 from .common.errors import UserError
@@ -17,6 +17,8 @@ from .halving import Archive, Candidate, Rung, halving, without_twins
 from .oracles import InheritedConfig, Oracle, RungConfig
 from .strategy import Context
 from .task import Task
+
+Count = Annotated[int, Ge(0), Le(100_000)]
 
 
 @config
@@ -32,10 +34,10 @@ class EvaluationConfig:
         jobs: how many children are trained at a time, each in a process with one thread; 1 on a GPU.
     """
 
-    most_probable: Annotated[int, Ge(0)] = 8
-    neighbours: Annotated[int, Ge(0)] = 0
-    samples: Annotated[int, Ge(0)] = 4
-    controls: Annotated[int, Ge(0)] = 0
+    most_probable: Count = 8
+    neighbours: Count = 0
+    samples: Count = 4
+    controls: Count = 0
     rungs: Annotated[tuple[RungConfig, ...], MinLen(1)] = field(default_factory=lambda: (InheritedConfig(),))
     jobs: Annotated[int, Ge(1)] = 1
 
@@ -64,7 +66,9 @@ def choose(
     identity = getattr(task, "identity", lambda child: child)
     candidates = without_twins(proposed, identity)
     if not candidates:
-        raise UserError("evaluation: the strategy proposed no child; raise most_probable or samples")
+        raise UserError(
+            "evaluation: expected one or more children from the strategy, got none; raise most_probable or samples"
+        )
     total, left = 0, len(candidates)
     for rung in rungs:
         total, left = total + left, min(left, rung.keep)
@@ -83,5 +87,5 @@ def learnt(
     with progress(2 * count, "compare", "child") as bar:
         for kind, found in figures.items():
             children = [distribution.sample(generator, uniform=kind == "random") for _ in range(count)]
-            found += archive.measure_all(oracle, children, bar.update)
+            found += archive.measure_all(oracle, children, progress=bar.update)
     return figures

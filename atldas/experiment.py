@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import AfterValidator
 
 from .budget import BudgetConfig
-from .common.config import RelativeToFile, Source, assigned, config
+from .common.config import RelativeToFile, Seed, Source, assigned, config
 from .common.config_errors import suggestion
 from .common.shipped import names_in, read_named
 from .evaluate import EvaluationConfig
@@ -109,7 +109,7 @@ class Experiment:
     task_options: dict[str, Any] = field(default_factory=dict)
     strategy: Annotated[str, AfterValidator(_strategy)] = "atldas"
     strategy_options: dict[str, Any] = field(default_factory=dict)
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Seed = 0
     budget: BudgetConfig | None = None
     search: SearchConfig
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

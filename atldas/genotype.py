@@ -177,7 +177,7 @@ class Genotype:
         Raises:
             UserError: no such file or name, or a fault in it, named by file, key path, expected and found.
         """
-        hint = f"a shipped genotype; shipped are {', '.join(shipped_names())}"
+        hint = f"a shipped genotype ({', '.join(shipped_names())})"
         return Genotype.from_dict(*read_named(source, SHIPPED, hint))
 
     @staticmethod

@@ -50,7 +50,9 @@ class Archive:
             try:
                 self.figures = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise UserError(f"{path}: is damaged; remove it, and the choice is measured again") from error
+                raise UserError(
+                    f"{path}: expected figures of a search, got a damaged file; remove it, and they are measured again"
+                ) from error
 
     def forget(self, oracle: Oracle) -> None:
         """Drop an oracle's figures: what they were measured by has changed."""
@@ -89,7 +91,7 @@ class Archive:
 
 
 def _shared(oracle: Oracle, children: Sequence[Genotype]) -> Iterator[float]:
-    """Figures that this process and the others measured, each every so manieth child."""
+    """Figures in the order of the children: in every round each process measures one."""
     rank, size = processes.rank(), processes.world_size()
     for first in range(0, len(children), size):
         now = children[first : first + size]

@@ -2,7 +2,7 @@
 
 A new operation is one entry, from user code too:
 
-    from .operations import OPERATIONS
+    from atldas.operations import OPERATIONS
     OPERATIONS["conv_1x1"] = lambda channels, stride: conv_bn(channels, channels, kernel=1, stride=stride)
 
 Every operation maps [N, C, H, W] to [N, C, ceil(H / stride), ceil(W / stride)]. The definitions are those of DARTS
@@ -37,13 +37,13 @@ class FactorizedReduce(nn.Module):
     [N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]; an odd size is padded by zeros for the shifted half.
 
     Raises:
-        ValueError: `out_channels` is odd, it cannot be split in two halves.
+        ValueError: `out_channels` is odd.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         if out_channels % 2:
-            raise ValueError(f"a factorized reduce makes two halves: {out_channels} channels cannot be halved")
+            raise ValueError(f"expected an even number of channels for a factorized reduce, got {out_channels}")
         self.even = nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False)
         self.odd = nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
@@ -57,8 +57,8 @@ class FactorizedReduce(nn.Module):
 class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution that stays in float32 under autocast on a CPU, where bfloat16 makes its backward slow.
 
-    Measured on one core with AMX, kernel 5, [4, 48, 32, 32]: 7.3 ms backward in bfloat16, 1.7 ms in float32, while
-    plain convolutions gain from bfloat16 what these lose.
+    Measured on one core with AMX, kernel 5, [4, 48, 32, 32]: 7.3 ms backward in bfloat16, 1.7 ms in float32.
+    Convolutions that are not depthwise are faster in bfloat16.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class Measured:
 
 @config
 class InheritedConfig:
-    """The supernet's weights, after BatchNorm's statistics were computed anew for the child.
+    """The supernet's weights, with BatchNorm's statistics computed for the child.
 
     Attributes:
         keep: how many of the measured children go on to the next rung.

@@ -131,7 +131,7 @@ class Space:
         Raises:
             UserError: no such file or name, or a fault in it, named by file, key path, expected and found.
         """
-        hint = f"a shipped space; shipped are {', '.join(shipped_spaces())}"
+        hint = f"a shipped space ({', '.join(shipped_spaces())})"
         return Space.from_dict(*read_named(source, SHIPPED, hint))
 
     @staticmethod

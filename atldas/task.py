@@ -99,20 +99,21 @@ def _require(task: object, names: Sequence[str], dotted: str, source: Source | s
         raise UserError(f"{source}: task: expected a task (see atldas.task), got {dotted} without {', '.join(missing)}")
 
 
-def measured(task: Task, network: nn.Module) -> float:
-    """The task's metric of a network, as a float.
+def measured(task: Task, network: nn.Module, test: bool = False) -> float:
+    """The task's metric of a network, as a float; with `test`, on its test data if it has any.
 
     Raises:
-        UserError: `measure` returns something that is not one number.
+        UserError: `measure`, or `test`, returns something that is not one number.
     """
-    value = task.measure(network)
+    method = "test" if test and hasattr(task, "test") else "measure"
+    value = getattr(task, method)(network)
     if isinstance(value, bool | int | float | np.number | np.bool_):
         return float(value)
     if isinstance(value, Tensor | np.ndarray) and np.prod(value.shape) == 1:
         return float(value.reshape(()))
     shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor | np.ndarray) else ""
     name = f"{type(task).__module__}:{type(task).__name__}"
-    raise UserError(f"task {name}: expected one number from `measure`, got {type(value).__name__}{shape}")
+    raise UserError(f"task {name}: expected one number from `{method}`, got {type(value).__name__}{shape}")
 
 
 def with_options(made: Any, source: Source | str, at: str) -> Any:

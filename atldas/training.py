@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
@@ -31,17 +30,19 @@ from torch import nn
 from .builder import FixedBuilder
 from .cell import Cell
 from .common import processes
-from .common.atomic import atomic_path, write_text
-from .common.config import Source, config, from_dict, load_object, to_dict
+from .common.atomic import write_text
+from .common.config import Seed, Source, config, to_dict
 from .common.curves import CURVES, draw_curves
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
 from .common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from .common.schedule import linear, warm_up_cosine
+from .common.tensor_file import save_tensors
 from .cost import cost
 from .genotype import Genotype
-from .task import Task, with_options
+from .peak_memory import peak_memory
+from .task import Task, make_task, measured
 
 
 @config
@@ -166,7 +167,7 @@ class TrainingExperiment:
     schema: Literal[2]
     task: str
     task_options: dict[str, Any] = field(default_factory=dict)
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Seed = 0
     training: TrainingConfig
 
 
@@ -181,12 +182,11 @@ class Training:
         self, genotype: Genotype, experiment: TrainingExperiment, device: torch.device, source: Source | str
     ) -> None:
         self.settings, self.seed, self.device = experiment.training, experiment.seed, device
-        made = with_options(load_object(experiment.task, source, "task"), source, "task")
         given = {**experiment.task_options, **experiment.training.task_options}
-        self.task: Task = made(from_dict(made.Options, given, source, at="task_options"), experiment.seed, device)
+        self.task, _ = make_task(experiment.task, given, experiment.seed, device, source)
         torch.manual_seed(experiment.seed)
         network = self.task.build(FixedBuilder(genotype))
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if processes.world_size() > 1:
             processes.share_batch_norm(self.network)
         self.cells = [module for module in self.network.modules() if isinstance(module, Cell)]
@@ -245,8 +245,7 @@ class Training:
 
     def measure(self) -> float:
         """The task's metric, on its test data if it has any."""
-        measure = getattr(self.task, "test", self.task.measure)
-        return float(measure(self.network.eval()))
+        return measured(self.task, self.network.eval(), test=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the training depends on; data and noise are functions of the step."""
@@ -271,7 +270,10 @@ class Training:
 
 
 class Trained(NamedTuple):
-    """What a training gives: the network in eval mode, its genotype, and figures: the metric, parameters, MACs."""
+    """What a training gives: the network in eval mode, its genotype, and figures.
+
+    The figures are the metric, the steps, parameters, MACs, and the most bytes of activations alive at once.
+    """
 
     network: nn.Module
     genotype: Genotype
@@ -307,11 +309,11 @@ def train(
     figures: dict[str, float] = {}
     if processes.rank() == 0:
         figures = {training.task.metric: training.measure(), "steps": experiment.training.steps,
-                   **cost(training.network, training.task.input_shape)._asdict()}  # fmt: skip
+                   **cost(training.network, training.task.input_shape)._asdict(),
+                   "peak_memory": peak_memory(training.network, training.task.input_shape)}  # fmt: skip
         _save(folder / MODEL, training.network, whole, experiment)
         write_text(folder / METRICS, json.dumps(figures, indent=2) + "\n")
-        measured = experiment.training.measure_every
-        columns = ("loss", "lr", *((training.task.metric,) if measured else ()))
+        columns = ("loss", "lr", *((training.task.metric,) if experiment.training.measure_every else ()))
         draw_curves(folder, [(column, (column,)) for column in columns])
     processes.barrier()
     return Trained(training.network, whole, figures)
@@ -326,6 +328,4 @@ def _open(folder: Path, genotype: Genotype, experiment: TrainingExperiment, resu
 def _save(path: Path, network: nn.Module, genotype: Genotype, experiment: TrainingExperiment) -> None:
     options = {**experiment.task_options, **experiment.training.task_options}
     header = {"genotype": genotype.to_json(), "task": experiment.task, "task_options": json.dumps(options)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, header))
+    save_tensors(path, network.state_dict(), header)

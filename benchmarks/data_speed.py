@@ -1,9 +1,9 @@
-"""How many training pairs a second one core makes: every kind, every augmentation, whole sources, and the loader.
+"""Training pairs per second on one core: every kind, every augmentation, whole sources, and the loader.
 
     python benchmarks/data_speed.py --size 256 --count 30
     python benchmarks/data_speed.py --foregrounds cutouts/ --backgrounds photos/ --workers 1
 
-Times are CPU time of this process: other programs on the machine disturb it less than the clock on the wall. The
+Times are CPU time of this process, which other programs on the machine change less than wall-clock time. The
 loader's is wall-clock time, since it works in other processes.
 """
 
@@ -106,7 +106,7 @@ def main() -> None:
     for _ in islice(loader, number):
         pass
     rate = 8 * number / (time.perf_counter() - start)
-    print(f"loader ({name}), {options.workers} workers, batches of 8: {rate:.1f} pairs a second on the wall clock")
+    print(f"loader ({name}), {options.workers} workers, batches of 8: {rate:.1f} pairs a second by wall-clock time")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/metric_deviations.py --foregrounds DIR [--count 100] [--seed 0]
 
-DIR holds RGBA cut-outs; their alpha is the truth. Predictions are the truth blurred, with noise and local
-errors, drawn from the seed and the picture's number alone. The deviations are written from their
-descriptions, each in its own function.
+DIR holds RGBA cut-outs; their alpha is the truth. Predictions are the truth, blurred, with noise and local
+errors. They depend on the seed and the picture's number alone. Each deviation is a function, written from its
+description.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def read_alphas(folder: Path, count: int, rng: np.random.Generator) -> list[Leve
         UserError: no such folder, or fewer RGBA pictures with something in them than wanted.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: is not a folder; --foregrounds needs a folder of RGBA pictures")
+        raise UserError(f"--foregrounds: expected a folder of RGBA pictures, got {folder}")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     found: list[Levels] = []
     for index in rng.permutation(len(paths)):
@@ -169,11 +169,11 @@ def read_alphas(folder: Path, count: int, rng: np.random.Generator) -> list[Leve
         image = cv2.imdecode(np.fromfile(paths[index], np.uint8), cv2.IMREAD_UNCHANGED)
         if image is not None and image.ndim == 3 and image.shape[2] == 4 and image.dtype == np.uint8:
             alpha = image[..., 3].astype(np.uint8)
-            # Without a body and a background, there is no trimap that anyone would draw.
+            # A trimap needs some foreground and some background.
             if min(np.mean(alpha == 0), np.mean(alpha > 200)) > 0.01 and min(alpha.shape) >= 100:
                 found.append(alpha)
     if len(found) < count:
-        raise UserError(f"{folder}: found {len(found)} fit RGBA pictures, --count asks for {count}")
+        raise UserError(f"{folder}: expected {count} RGBA pictures that can be used (--count), got {len(found)}")
     return found
 
 
@@ -192,7 +192,7 @@ def trimap_of(truth: Levels, rng: np.random.Generator) -> Levels:
 
 
 def prediction_of(truth: Levels, rng: np.random.Generator) -> Floats:
-    """The truth as a network might give it: softer, uneven, wrong in places, sure of itself at both ends."""
+    """The truth with the errors of a network: blurred, uneven, wrong in places, and exactly 0 or 1 at both ends."""
     height, width = truth.shape
     alpha: Doubles = cv2.GaussianBlur(truth / 255, (0, 0), rng.uniform(0.5, 1.5)).astype(np.float64)
     alpha += rng.normal(0, 0.012, truth.shape)

@@ -5,11 +5,11 @@
     python benchmarks/peers.py --config ... --weights a.safetensors b.safetensors --photos photos/ --picture peers.png
 
 The pairs are those that the configuration's training is validated on, in three sets: with the trimaps as drawn, and the
-same pictures with trimaps of two fixed widths. Pairs are left out in which a trimap knows no foreground or no
-background, where closed-form and KNN matting have nothing to go by. Everybody sees 8-bit images, answers are rounded to
-8 bits, and known pixels are set to what the trimap says.
+same pictures with trimaps of two fixed widths. Pairs whose trimap has no known foreground or no known
+background are left out: closed-form and KNN matting need both. All methods get 8-bit images. Their alphas are rounded
+to 8 bits, and known pixels are set to what the trimap says.
 
-What was measured is kept in `--out`, for pairs and weights of the same content: new weights alone cost time.
+Results are kept in `--out`, by the contents of pairs and weights: only new weights are measured.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from atldas.common.errors import UserError, exit_status
 from atldas.common.machine import prepare
 from atldas.common.progress import progress
 
-prepare()  # before torch comes in
+prepare()  # before PyTorch is imported
 
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.data.config import make_source
@@ -55,14 +55,14 @@ Method = Callable[[Bytes, Bytes], Floats]
 
 
 class Pair(NamedTuple):
-    """One thing to solve: uint8 RGB [H, W, 3], [H, W] and [H, W]."""
+    """An image uint8 RGB [H, W, 3], a trimap [H, W] and the true alpha [H, W]."""
 
     image: Bytes
     trimap: Bytes
     truth: Bytes
 
 
-# --- Who takes part ---
+# --- The methods ---
 
 
 def half(image: Bytes, trimap: Bytes) -> Floats:
@@ -119,7 +119,10 @@ def pair_sets(source: Source, count: int, radii: Sequence[int]) -> tuple[dict[st
             passed_over += 1
         index += 1
         if passed_over > 20 + 4 * count:
-            raise UserError(f"{passed_over} of {index} pairs know no foreground or no background; lower --radii")
+            raise UserError(
+                f"expected trimaps with known foreground and background, got {passed_over} of {index} without; "
+                "lower --radii"
+            )
     return sets, passed_over
 
 
@@ -132,7 +135,7 @@ def _pair(sample: Sample, trimap: Bytes) -> Pair:
 
 def score(method: Method, pairs: Sequence[Pair], what: str) -> list[dict[str, float]]:
     """A line for each pair: the metrics, and `seconds` of CPU time."""
-    method(pairs[0].image, pairs[0].trimap)  # what is compiled and allocated once is not timed
+    method(pairs[0].image, pairs[0].trimap)  # the first call compiles and allocates; it is not timed
     lines = []
     with progress(len(pairs), what, "pair") as bar:
         for pair in pairs:
@@ -198,7 +201,7 @@ def photographs(folder: Path | None) -> dict[str, tuple[Path, Path]]:
     paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in image_files(folder)}
     with_trimap = {name: (path, paths[f"{name}_trimap"]) for name, path in paths.items() if f"{name}_trimap" in paths}
     if not with_trimap:
-        raise UserError(f"{folder}: holds no photograph NAME with a trimap NAME_trimap beside it")
+        raise UserError(f"{folder}: expected a photograph NAME with a trimap NAME_trimap beside it, got none")
     return {**found, **with_trimap}
 
 
@@ -281,19 +284,19 @@ def parse() -> argparse.Namespace:
     add("--picture", type=Path, metavar="FILE", help="write photographs and the bundled examples side by side")
     options = parser.parse_args()
     if options.count < 1 or any(radius < 1 for radius in options.radii):
-        raise UserError("--count and --radii must be 1 or more")
+        raise UserError(f"expected --count and --radii of 1 or more, got {options.count} and {options.radii}")
     if options.photos and not options.picture:
-        raise UserError("--photos needs --picture, the file to write")
+        raise UserError("--photos: expected --picture as well, the file to write")
     return options
 
 
 def run() -> None:
     options = parse()
     if find_spec("pymatting") is None:
-        raise UserError("PyMatting is not installed: pip install -e '.[peers]'")
+        raise UserError("expected PyMatting, got no such package; install it: pip install -e '.[peers]'")
     settings = read_config(TrainConfig, options.config, options.set)
     if settings.validation is None:
-        raise UserError(f"{options.config}: has no validation; its pairs are what is compared on")
+        raise UserError(f"{options.config}: expected a section validation, whose pairs are compared, got none")
     labels = labels_of(options.weights)
     networks: dict[str, Method] = {
         label: Matter(path).matte for label, path in zip(labels, options.weights, strict=True)

@@ -6,9 +6,9 @@
 The space is `darts`: 16 channels, 8 cells, batch 32 of [3, 32, 32]. A weight step draws a child, runs it forward and
 backward and updates its weights; `dense` does so with the mixture of all operations that strategy `darts` trains;
 `judged` is one of several children judged on a held-out batch, forward only, as strategy `atldas` judges them. Time is
-the median after warm-up, in seconds of CPU time on one thread: other programs on the machine hardly change that, while
-several threads would add their waiting. Memory is the peak of the process's resident set over the resident set before
-the network was made.
+the median after warm-up, in seconds of CPU time on one thread: other programs on the machine hardly change that. With
+several threads, the time that they wait would count too. Memory is the peak resident set of the process, less the
+resident set before the network is made.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure(kind: str, steps: int, warm_up: int) -> dict[str, float]:
     torch.manual_seed(0)
     task, space = RandomImages(), Space.load("darts")
     batch = Batch(torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(0, 10, (32,)))
-    Sgd(nn.Linear(1, 1), SgdConfig(), 1)  # PyTorch puts off importing half of itself until the first optimizer
+    Sgd(nn.Linear(1, 1), SgdConfig(), 1)  # PyTorch imports many modules with the first optimizer
     before = resident_bytes()
     supernet = Supernet(space, task.build).to(memory_format=torch.channels_last)
     distribution, generator = Distribution(space), torch.Generator().manual_seed(0)

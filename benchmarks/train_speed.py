@@ -3,7 +3,7 @@
 python benchmarks/train_speed.py                       # the published network, 256x256, batch 4
 python benchmarks/train_speed.py runs/quickstart/variant.yaml --size 128 --batch 8 --precision bfloat16
 python benchmarks/train_speed.py --forward 2048        # one forward pass over 2048x2048 instead
-python benchmarks/train_speed.py --unprepared          # as a program that leaves out atldas.common.machine.prepare()
+python benchmarks/train_speed.py --unprepared          # without atldas.common.machine.prepare()
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 
 from atldas.common.machine import prepare
 
-if "--unprepared" not in sys.argv:  # before torch comes in
+if "--unprepared" not in sys.argv:  # before PyTorch is imported
     prepare()
 
 import torch

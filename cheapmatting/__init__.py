@@ -8,8 +8,9 @@ cutout = cut_out(image, Matter().matte(image, trimap))  # uint8 RGBA [H, W, 4]
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atldas.common.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .images import read_image
@@ -19,20 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Matter", "cut_out", "read_image", "read_trimap"]
 
-# Where each name is; imported when it is first used, since PyTorch takes a second to import.
-_HOMES = {
-    "Matter": ".inference.matte",
-    "cut_out": ".inference.foreground",
-    "read_image": ".images",
-    "read_trimap": ".trimap",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name], __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Matter": ".inference.matte",
+        "cut_out": ".inference.foreground",
+        "read_image": ".images",
+        "read_trimap": ".trimap",
+    },
+)

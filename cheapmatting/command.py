@@ -3,69 +3,44 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from atldas import __version__
-from atldas.common.errors import exit_status, require_one_process
-from atldas.common.machine import prepare
-from atldas.common.modules import add_import_option, import_modules
+from atldas.common.verbs import Verbs, interrupted, run_command
 
 from .inference.options import add_computing_options, computing
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
-    "evaluate": ("evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
-    "preview-data": ("data.preview", "a picture of the pairs that a configuration makes"),
-    "compose1k": ("evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
+    "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
+    "preview-data": ("cheapmatting.data.preview", "a picture of the pairs that a configuration makes"),
+    "compose1k": ("cheapmatting.evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
 
 VARIANT = "a genotype, a model, a run's folder, or a shipped name: cheapmatting, default, cheapmatting-light"
 WEIGHTS = "a model, a published checkpoint, a training's folder, or the shipped cheapmatting-light"
-LOAD_GENOTYPES = ("run", "train", "matte", "info", "evaluate")  # may need operations of the user's own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    prepare()
     parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    return run_command(parser, __version__, _add_verbs, MODULES, arguments)
+
+
+def _add_verbs(verbs: Verbs) -> None:
     for add in (_add_run, _add_train, _add_matte, _add_info):
         add(verbs)
-    words = list(arguments) if arguments is not None else sys.argv[1:]
-    for name, (module, what) in MODULES.items():
-        verb = verbs.add_parser(name, help=what)
-        if name in words[:1]:  # the other verbs' modules import PyTorch, which takes a second
-            described = importlib.import_module(f".{module}", __package__)
-            described.add_arguments(verb)
-            verb.set_defaults(handler=described.run)
-    for name in LOAD_GENOTYPES:
-        add_import_option(verbs.choices[name])
-    options = parser.parse_args(words)
-    options.command = shlex.join(["cheapmatting", *words])
-    handler: Callable[[argparse.Namespace], int] = options.handler
-
-    def work() -> int:
-        if options.verb != "train":
-            require_one_process(f"cheapmatting {options.verb}")
-        import_modules(getattr(options, "modules", []))
-        return handler(options)
-
-    return exit_status(work)
 
 
-def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(verbs: Verbs) -> None:
     verb = verbs.add_parser("run", help="search, build, train and matte, as one YAML file describes")
     verb.add_argument("experiment", help="the experiment's YAML file, or a shipped one's name: quickstart")
     _add_run_options(verb)
     verb.set_defaults(handler=_run)
 
 
-def _add_train(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_train(verbs: Verbs) -> None:
     verb = verbs.add_parser("train", help="train a variant")
     verb.add_argument("variant", metavar="FILE|RUN|NAME", help=f"{VARIANT}; the weights of a model are not used")
     verb.add_argument("--config", required=True, help="the training's YAML file")
@@ -81,7 +56,7 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--resume", action="store_true", help="go on with an interrupted run")
 
 
-def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_matte(verbs: Verbs) -> None:
     verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
     verb.add_argument("image", type=Path, help="the photograph")
     verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground")
@@ -104,7 +79,7 @@ def _add_matte(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.set_defaults(handler=_matte)
 
 
-def _add_info(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_info(verbs: Verbs) -> None:
     verb = verbs.add_parser("info", help="parameters and GMACs of variants, side by side")
     verb.add_argument("variants", nargs="+", metavar="FILE|RUN|NAME", help=VARIANT)
     verb.add_argument("--size", default="1024", help="image side, or WIDTHxHEIGHT (default: 1024)")
@@ -120,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs") / Path(options.experiment).stem
     summary = run(pipeline, folder, choose(options.device), options.resume, source, options.command)
     if summary is None:
-        return _interrupted(options)
+        return interrupted(options.command)
     print(summary)
     return 0
 
@@ -144,7 +119,7 @@ def _train(options: argparse.Namespace) -> int:
         trained = train(network, settings, folder, device, options.resume, options.start)
         first = processes.rank() == 0
     if trained is None:
-        return _interrupted(options) if first else 130
+        return interrupted(options.command) if first else 130
     if first:
         print(f"the model is {folder / 'model.safetensors'}; beside it log.csv and curves.png")
     return 0
@@ -169,8 +144,3 @@ def _info(options: argparse.Namespace) -> int:
     height, width = parse_size(options.size)
     print(table([inspect(variant, height, width) for variant in options.variants], height, width))
     return 0
-
-
-def _interrupted(options: argparse.Namespace) -> int:
-    print(f"interrupted; go on with: {options.command.removesuffix(' --resume')} --resume", file=sys.stderr)
-    return 130

@@ -1,4 +1,4 @@
-"""Reading and writing image files, with every fault named by file and mend."""
+"""Reading and writing image files. Errors name the file, and say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atldas.common.errors import UserError
 from .arrays import Bytes
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-# What each writer is told: JPEG a quality at which edges survive, WebP to be lossless.
+# The options of each writer: JPEG with a quality that keeps edges, WebP without loss.
 WRITERS: dict[str, list[int]] = {
     ".png": [],
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -62,12 +62,12 @@ def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
 def read_alpha(path: str | Path) -> Bytes:
     """An alpha matte file as uint8 [H, W]: the alpha channel of an RGBA file, or the levels of a grey one.
 
-    A file that is opaque throughout counts as one without an alpha channel.
+    A file whose alpha channel is 255 everywhere counts as one without it.
 
     Raises:
         UserError: as `read_image`, and for a colour image without transparency, which holds no alpha.
     """
-    # Formats without an alpha channel are read so that OpenCV turns them as their EXIF orientation says.
+    # OpenCV applies the EXIF orientation with these flags, but not with IMREAD_UNCHANGED.
     without_alpha = Path(path).suffix.lower() in NO_ALPHA
     pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if without_alpha else cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2:
@@ -109,11 +109,11 @@ def decode(path: str | Path, flags: int) -> Bytes:
     except cv2.error as error:
         raise UserError(f"{path}: expected an image, got a file that cannot be decoded ({error.err})") from error
     if pixels is None or pixels.size == 0 or _cut_short(data):
-        raise UserError(f"{path}: is damaged or not an image; readable are intact files of {', '.join(READABLE)}")
+        raise UserError(f"{path}: expected an image ({', '.join(READABLE)}), got a damaged or other file")
     if pixels.dtype == np.uint16:
         return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)  # 65535 = 257 * 255
     if pixels.dtype != np.uint8:
-        raise UserError(f"{path}: has {pixels.dtype} pixels; save it with 8 or 16 bits a channel")
+        raise UserError(f"{path}: expected 8 or 16 bits per channel, got {pixels.dtype}")
     return np.asarray(pixels, np.uint8)
 
 
@@ -131,11 +131,9 @@ def require_writable_suffix(path: str | Path, alpha: bool) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
-        raise UserError(
-            f"{path}: cannot be written as {suffix or 'a file without suffix'!r}; allowed: {', '.join(WRITERS)}"
-        )
+        raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}, got {suffix or 'no suffix'}")
     if alpha and suffix in NO_ALPHA:
-        raise UserError(f"{path}: {suffix} cannot hold an alpha channel; use .png, .webp or .tif")
+        raise UserError(f"{path}: expected a format with an alpha channel (.png, .webp, .tif), got {suffix}")
 
 
 def write_image(path: str | Path, array: Bytes) -> None:

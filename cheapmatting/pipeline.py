@@ -9,16 +9,17 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from atldas.common.atomic import write_text
-from atldas.common.config import Source, assigned, config, from_dict, load_object
+from atldas.common.config import Seed, Source, assigned, config, from_dict, load_object
 from atldas.common.errors import UserError
-from atldas.common.runfolder import CONFIG
+from atldas.common.runfolder import CONFIG, has_begun, require_absent
 from atldas.common.shipped import read_named
 from atldas.common.yaml_text import to_yaml
 from atldas.experiment import Experiment
 from atldas.probabilities import learnt_in_words
+from atldas.searching import WRITES as SEARCH_WRITES
 from atldas.searching import Found, search
 
 from .arrays import Bytes
@@ -33,8 +34,11 @@ from .model.network import CheapMatting
 from .picture_grid import on_green
 from .task import MattingTask
 from .training.recipe import TrainConfig
+from .training.train import WRITES as TRAIN_WRITES
 from .training.train import train
 from .training.validation import half_everywhere, mean_sad, network_sad
+
+VARIANT, SUMMARY, CUTOUT, RESULT = "variant.yaml", "summary.yaml", "{}_cutout.png", "{}_result.png"
 
 
 @config
@@ -48,8 +52,8 @@ class ReportConfig:
 
     photo: str = "astronaut.jpg"
     trimap: str = "astronaut_trimap.png"
-    pairs: Annotated[int, Ge(1)] = 50
-    seed: Annotated[int, Ge(0)] = 2_000_003
+    pairs: Annotated[int, Ge(1), Le(100_000)] = 50
+    seed: Seed = 2_000_003
     data: DataConfig = field(default_factory=DataConfig)
 
 
@@ -87,18 +91,19 @@ def run(
 ) -> str | None:
     """Run or resume every stage in `folder` (search/, variant.yaml, train/, cut-out) and return the summary.
 
-    None if a person interrupted it: what is done is kept, and `resume` goes on from there. `source` is where the
+    None if the user interrupted it: what is done is kept, and `resume` goes on from there. `source` is where the
     pipeline comes from; `command` is written into the provenance of the genotype.
 
     Raises:
         UserError: faulty settings, a folder that cannot be used, or data, photograph or trimap that cannot be read.
     """
     _require_matting(pipeline, source)
+    _require_free(pipeline, folder)
     photo, trimap = _later_stages_input(pipeline)
     found = search(pipeline.search, folder / "search", device, resume, source.under("search"), command)
     if found is None:
         return None
-    found.genotype.save(folder / "variant.yaml")
+    found.genotype.save(folder / VARIANT)
     torch.manual_seed(pipeline.train.seed)
     untrained = CheapMatting(found.genotype)
     begun = (folder / "train" / CONFIG).exists()
@@ -108,8 +113,8 @@ def run(
     weights.save(trained, folder / MODEL)
     cutout = cut_out(photo, Matter(trained, str(device)).matte(photo, trimap))
     name = Path(pipeline.report.photo).stem
-    write_image(folder / f"{name}_cutout.png", cutout)
-    write_image(folder / f"{name}_result.png", side_by_side(photo, trimap, cutout))
+    write_image(folder / CUTOUT.format(name), cutout)
+    write_image(folder / RESULT.format(name), side_by_side(photo, trimap, cutout))
     errors, samples = _errors(pipeline.report, {"untrained": untrained, "trained": trained}, device)
     return _summary(folder, name, errors, samples, found)
 
@@ -122,6 +127,14 @@ def _require_matting(pipeline: Pipeline, source: Source) -> None:
             f"{source}: search.task: expected cheapmatting.task:MattingTask or a subclass of it, got "
             f"{pipeline.search.task}; `atldas search` is for other tasks"
         )
+
+
+def _require_free(pipeline: Pipeline, folder: Path) -> None:
+    """Check, before a search begins, that no later stage would replace a file of another origin."""
+    if not has_begun(folder / "search", SEARCH_WRITES):
+        name = Path(pipeline.report.photo).stem
+        of_training = (f"train/{file}" for file in (CONFIG, *TRAIN_WRITES))
+        require_absent(folder, (VARIANT, MODEL, SUMMARY, CUTOUT.format(name), RESULT.format(name), *of_training))
 
 
 def _later_stages_input(pipeline: Pipeline) -> tuple[Bytes, Bytes]:
@@ -153,18 +166,18 @@ def _errors(
 
 def _summary(folder: Path, photo: str, errors: dict[str, float], samples: list[Sample], found: Found) -> str:
     files = {
-        "genotype and variant": "variant.yaml",
+        "genotype and variant": VARIANT,
         "the searched cells": "search/cells.png",
         "how the search went": "search/curves.png",
-        "weights (one file, a whole model)": "model.safetensors",
-        "the photograph cut out": f"{photo}_cutout.png",
-        "photograph, trimap, cut-out on green": f"{photo}_result.png",
+        "weights (one file, a whole model)": MODEL,
+        "the photograph cut out": CUTOUT.format(photo),
+        "photograph, trimap, cut-out on green": RESULT.format(photo),
     }
     width = samples[0].alpha.shape[1]
     lines = ["", *(f"{what:38} {folder / file}" for what, file in files.items()), ""]
     lines.append(f"SAD in thousands, mean of {len(samples)} held-out synthetic pairs of {width}x{width}:")
     lines += [f"  {label:10} {error:.3f}" for label, error in errors.items()]
-    write_text(folder / "summary.yaml", to_yaml({"SAD": errors, "pairs": len(samples)}))
+    write_text(folder / SUMMARY, to_yaml({"SAD": errors, "pairs": len(samples)}))
     if found.learnt:
         lines += ["", f"the search: {learnt_in_words(found.learnt, found.search.task.metric)}"]
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from .data.loader import Pool, batches
 from .data.sample import Batch
 from .model.network import CheapMatting, NetworkConfig
 from .training.losses import Losses, weighted_losses
+from .training.recipe import BatchSize
 from .training.validation import network_sad
 
 SEARCHED = Genotype("searched", {})  # stands in for the genotype while the search runs
@@ -40,7 +41,7 @@ class MattingOptions:
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    batch: Annotated[int, Ge(1)] = 4
+    batch: BatchSize = 4
     training_pairs: Annotated[int, Ge(1)] = 2000
     held_out_pairs: Annotated[int, Ge(1)] = 500
     measured_pairs: Annotated[int, Ge(1)] = 50

@@ -15,14 +15,14 @@ from .images import decode
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 LEVELS = np.array([BACKGROUND, UNKNOWN, FOREGROUND], np.uint8)
-# An 8-bit alpha of 1 or 254 still counts as known; the small surplus is for single-precision rounding.
+# An 8-bit alpha of 1 or 254 still counts as known. The 1e-6 is for rounding in single precision.
 TOLERANCE = 1 / 255 + 1e-6
 # How far a grey level in a file may be from 0, 128 or 255: covers 127 and mild JPEG noise, not drawn greys.
 GREY_SLACK = 8
 
 
 def make_trimap(alpha: Floats, outer: float | Floats, inner: float | Floats) -> Bytes:
-    """The trimap of an alpha matte: known is only what is further than a given distance from any other pixel.
+    """The trimap of an alpha matte: pixels near the edge of the foreground or the background become unknown.
 
     A pixel is foreground where alpha is 1 (within 1/255) on the whole disc of radius `inner` around it, and
     background where alpha is 0 on the whole disc of radius `outer`; all else is unknown. This is erosion by a
@@ -32,7 +32,7 @@ def make_trimap(alpha: Floats, outer: float | Floats, inner: float | Floats) -> 
 
     Args:
         alpha: float32 [H, W] in 0..1.
-        outer, inner: radii in pixels, 0 or more; of [H, W] where the radius is another at every pixel.
+        outer, inner: radii in pixels, 0 or more: numbers, or arrays [H, W] with a radius for every pixel.
     """
     if np.min(outer) < 0 or np.min(inner) < 0:
         raise ValueError(f"erosion radii must be 0 or more, got outer {outer} and inner {inner}")
@@ -64,7 +64,7 @@ def known_pixels_kept(alpha: Floats, trimap: Bytes) -> Floats:
 def read_trimap(path: str | Path) -> Bytes:
     """A trimap file as uint8 [H, W] of exactly 0, 128 and 255.
 
-    Levels up to 8 away from these three are taken for them, since JPEG files and some tools write 127 or 253.
+    Levels up to 8 away from these three become the nearest of them: JPEG files and some tools write 127 or 253.
 
     Raises:
         UserError: the file cannot be read (see `read_image`), or holds other grey levels.
@@ -78,7 +78,7 @@ def read_trimap(path: str | Path) -> Bytes:
         more = f" and {strange.size - 5} more" if strange.size > 5 else ""
         share = counts[strange].sum() / grey.size
         raise UserError(
-            f"{path}: is not a trimap: found grey levels {shown}{more} in {share:.2%} of the pixels; "
-            f"allowed are 0 (background), 128 (unknown) and 255 (foreground), each within {GREY_SLACK}"
+            f"{path}: expected a trimap with the grey levels 0 (background), 128 (unknown) and 255 (foreground), each "
+            f"within {GREY_SLACK}, got {shown}{more} in {share:.2%} of the pixels"
         )
     return np.asarray(LEVELS[away.argmin(axis=1)][grey], np.uint8)

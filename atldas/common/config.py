@@ -37,6 +37,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
+from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
 from .config_errors import describe, inner_type
@@ -59,6 +60,7 @@ class RelativeToFile:
 
 
 FilePath = Annotated[str, RelativeToFile()]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # PyTorch's generators take 64 bits, and some seeds are multiples of it
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)

@@ -39,7 +39,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     store, number, total = next(distributed.rendezvous("env://"))
-    # torchrun keeps its store when it starts anew: there the addresses of the dead would be found again.
+    # torchrun keeps its store when it restarts processes: it would give the addresses of those that ended.
     store = distributed.PrefixStore(f"attempt_{_restarts()}", store)
     distributed.init_process_group(BACKENDS[device.type], store=store, rank=number, world_size=total)
     try:

@@ -43,7 +43,7 @@ def open_run(
     if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
         raise UserError(f"{file}: expected a folder for the run, got a file; name another folder with --out")
     settings = json.loads(json.dumps(settings))  # as YAML gives them back: lists, not tuples
-    begun = _has_begun(folder, writes)
+    begun = has_begun(folder, writes)
     if begun and not resume:
         raise UserError(f"{folder}: holds a run already; continue it with --resume, or name another folder with --out")
     if begun:
@@ -52,11 +52,7 @@ def open_run(
     elif not _is_run(folder):
         if resume:
             raise UserError(f"{folder}: holds no run to resume (no {CONFIG} of one); leave out --resume to begin one")
-        if found := [name for name in (CONFIG, *writes) if (folder / name).exists()]:
-            raise UserError(
-                f"{folder}: expected a folder without {', '.join(found)}, which the run would replace; "
-                "name another folder with --out"
-            )
+        require_absent(folder, (CONFIG, *writes))
     write_text(folder / CONFIG, HEADER + to_yaml(settings))
     return load_checkpoint(folder / CHECKPOINT) if begun and (folder / CHECKPOINT).exists() else None
 
@@ -85,8 +81,21 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
-def _has_begun(folder: Path, writes: Sequence[str]) -> bool:
-    """Whether the folder holds a run, and more of it than its settings and a log without rows."""
+def require_absent(folder: Path, names: Sequence[str]) -> None:
+    """Check that a run which begins in `folder` and writes files of these names replaces none of another origin.
+
+    Raises:
+        UserError: some of them exist; all of those are named.
+    """
+    if found := [name for name in names if (folder / name).exists()]:
+        raise UserError(
+            f"{folder}: expected a folder without {', '.join(found)}, which the run would replace; "
+            "name another folder with --out"
+        )
+
+
+def has_begun(folder: Path, writes: Sequence[str]) -> bool:
+    """Whether the folder holds a run that writes `writes`, and more of it than its settings and a log without rows."""
     if not _is_run(folder):
         return False
     return any((folder / name).exists() for name in writes if name != LOG) or bool(read_log(folder))

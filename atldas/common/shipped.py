@@ -25,11 +25,11 @@ def read_named(source: str | Path, folder: Traversable, hint: str) -> tuple[dict
     A file of that name comes first. A folder of that name does not hide a shipped file.
 
     Raises:
-        UserError: no such file or name, where `hint` follows "no such file, nor"; or the file is no YAML.
+        UserError: no such file or name, where `hint` follows "expected a file or"; or the file is no YAML.
     """
     if str(source) in names_in(folder) and not os.path.isfile(source):
         text = (folder / f"{source}.yaml").read_text(encoding="utf-8")
         return parse_yaml(text, str(source)), Source(str(source), Path(str(folder)))
     if not os.path.exists(source) and Path(source).suffix not in (".yaml", ".yml"):
-        raise UserError(f"{source}: no such file, nor {hint}")
+        raise UserError(f"{source}: expected a file or {hint}, got neither")
     return read_yaml(source), Source(str(source), Path(source).parent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, Discriminator
 
 from atldas.common.config import FilePath, config
@@ -29,6 +29,7 @@ def _foreground_name(name: str) -> str:
     return name
 
 
+PairSize = Annotated[int, Ge(32), Le(8192)]  # the side of a square pair in pixels
 ForegroundName = Annotated[str, AfterValidator(_foreground_name)]
 
 
@@ -165,7 +166,7 @@ class DataConfig:
         cache_mb: how many megabytes of decoded images every process that makes pairs may keep.
     """
 
-    size: Annotated[int, Ge(32)] = 256
+    size: PairSize = 256
     sources: Annotated[tuple[SourceConfig, ...], AfterValidator(_not_empty)] = (SyntheticConfig(),)
     augment: AugmentConfig = PLAIN
     cache_mb: Annotated[int, Ge(0)] = 256

@@ -55,7 +55,7 @@ class ImageFolder(Generic[T]):
         folder: where they are.
         read: what to make of a file; it raises UserError for one that cannot be used.
         include, exclude: lists of names to be restricted to, and to leave out (see name_list.py).
-        cache: keeps what was read, arrays or tuples of them; None reads anew each time.
+        cache: keeps what was read, arrays or tuples of them; None reads each time.
 
     Attributes:
         paths: the files, sorted by path.

@@ -85,7 +85,10 @@ def run(options: argparse.Namespace) -> int:
         UserError: as `read_data_config` and `preview`.
     """
     if options.seed < 0 or options.count < 1 or options.tile < 16:
-        raise UserError("--seed must be 0 or more, --count 1 or more, --tile 16 or more")
+        raise UserError(
+            "expected --seed 0 or more, --count 1 or more and --tile 16 or more, got "
+            f"{options.seed}, {options.count} and {options.tile}"
+        )
     settings = read_data_config(options.config, options.set)
     preview(settings, options.seed, options.count, options.out, options.tile)
     print(f"{options.out}: {options.count} pairs of {settings.size} x {settings.size}")

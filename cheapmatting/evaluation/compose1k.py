@@ -1,16 +1,19 @@
 """Composition-1K, the field's test set, from your own copies of Adobe's data set and PASCAL VOC2012.
 
-Protocol (Xu et al., Deep Image Matting, CVPR 2017, and the code that came with the data): foregrounds and backgrounds
-are taken in the order of their lists, 20 backgrounds a foreground; a background smaller than the foreground is enlarged
-(bicubic, by Pillow) until it covers it; the top left corner as large as the foreground is used; the composite is
-computed in 0..255, in double precision, and truncated. Images are read by Pillow, as there: other decoders differ by a
-level here and there. The files are as large as another program makes them, but hold the same pixels.
+The protocol is that of Xu et al., Deep Image Matting, CVPR 2017, and of the code that comes with the data set:
 
-The training list names the 431 x 100 pairs of foreground and COCO background; pairs for training are composed as they
-are needed.
+- Foregrounds and backgrounds are taken in the order of their lists, 20 backgrounds for each foreground.
+- A background that is smaller than the foreground is enlarged until it covers it (bicubic, by Pillow).
+- The top left part of the background is used, as large as the foreground.
+- The composite is computed in 0..255 in double precision, and truncated.
 
-    python -m cheapmatting.compose1k Combined_Dataset VOCdevkit/VOC2012/JPEGImages composition-1k
-    python -m cheapmatting.compose1k Combined_Dataset VOC2012/JPEGImages composition-1k --coco train2014
+Pillow reads the images, as in that code: other decoders differ by one level in some pixels. The files differ in bytes
+from those that other programs write, but their pixels are the same.
+
+The training list names the 431 x 100 pairs of foreground and COCO background. Training composes them when needed.
+
+    cheapmatting compose1k Combined_Dataset VOCdevkit/VOC2012/JPEGImages composition-1k
+    cheapmatting compose1k Combined_Dataset VOC2012/JPEGImages composition-1k --coco train2014
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ LAYOUT = """Adobe's data set unpacked is laid out as
 
 
 class Pair(NamedTuple):
-    """One composite to be made: number `number` of the foreground `name`."""
+    """One composite to make: the background number `number` of the foreground `name`."""
 
     name: str  # the foreground's file name
     number: int
@@ -71,7 +74,7 @@ class Written(NamedTuple):
 def compose(foreground: Bytes, alpha: Bytes, background: Bytes) -> Bytes:
     """alpha F + (1 - alpha) B in 0..255, truncated: uint8 [H, W, 3].
 
-    Double precision, as in the original: single precision gives other integers where the sum is all but whole.
+    Double precision, as in the original code: single precision gives another integer where the sum is nearly whole.
 
     Args:
         foreground, background: uint8 [H, W, 3].
@@ -82,7 +85,7 @@ def compose(foreground: Bytes, alpha: Bytes, background: Bytes) -> Bytes:
 
 
 def covering(background: Image.Image, width: int, height: int) -> Bytes:
-    """The top left `width` x `height` pixels of a background, enlarged before where it is smaller: uint8 [H, W, 3]."""
+    """The top left `width` x `height` pixels of a background, uint8 [H, W, 3]; a smaller one is enlarged first."""
     ratio = max(width / background.width, height / background.height)
     if ratio > 1:
         larger = (math.ceil(background.width * ratio), math.ceil(background.height * ratio))
@@ -114,17 +117,17 @@ def pairs_for_training(adobe: str | Path, coco: str | Path) -> list[Pair]:
 def _pairs(
     root: Path, which: str, folders: Sequence[Path], backgrounds: Path, share: int, collection: str
 ) -> list[Pair]:
-    """The pairs that the two lists of a set name, every file of which is there."""
+    """The pairs that the two lists of a set name. Checks that all their files exist."""
     lists = [root / f"{which}_{what}_names.txt" for what in ("fg", "bg")]
     for path in lists:
         if not path.is_file():
-            raise UserError(f"{path}: is missing. {LAYOUT}")
+            raise UserError(f"{path}: expected a list of names, got no file. {LAYOUT}")
     foreground_names, background_names = (read_names(path) for path in lists)
     needed = share * len(foreground_names)
     if len(background_names) < needed:
         raise UserError(
-            f"{lists[1]}: names {len(background_names)} backgrounds, but {share} for each of the "
-            f"{len(foreground_names)} foregrounds in {lists[0].name} make {needed}"
+            f"{lists[1]}: expected {needed} backgrounds or more, {share} for each of the {len(foreground_names)} "
+            f"foregrounds in {lists[0].name}, got {len(background_names)}"
         )
     pairs = []
     for f, name in enumerate(foreground_names):
@@ -133,7 +136,7 @@ def _pairs(
             background = backgrounds / background_names[share * f + i]
             pairs.append(Pair(name, i, home / "fg" / name, home / "alpha" / name, background))
     _check_there({path for pair in pairs[::share] for path in (pair.foreground, pair.alpha)}, LAYOUT)
-    hint = f"give the folder that the images of {collection} lie in"
+    hint = f"Give the folder that holds the images of {collection}"
     _check_there({pair.background for pair in pairs}, hint)
     return pairs
 
@@ -142,7 +145,7 @@ def _check_there(paths: set[Path], hint: str) -> None:
     missing = sorted(path for path in paths if not path.is_file())
     if missing:
         first = ", ".join(str(path) for path in missing[:3])
-        raise UserError(f"{len(missing)} of {len(paths)} files are missing, the first: {first}. {hint}")
+        raise UserError(f"expected {len(paths)} files, but {len(missing)} are missing, the first: {first}. {hint}")
 
 
 def write_training_list(pairs: Sequence[Pair], path: str | Path) -> None:
@@ -155,8 +158,8 @@ def write_training_list(pairs: Sequence[Pair], path: str | Path) -> None:
 def build_test_set(pairs: Sequence[Pair], folder: str | Path) -> int:
     """Write `merged/`, `alpha/`, `trimaps/` and a manifest of checksums; returns how many files were written.
 
-    Alpha is written once for a foreground, as grey; trimaps are copied as they are. What an earlier, interrupted call
-    wrote and its manifest vouches for is kept; every other file is written anew. Files appear whole or not at all.
+    Alpha is written once for each foreground, as a grey image. Trimaps are copied. A file of an interrupted call is
+    kept if the manifest holds its checksum; all other files are written again. Files appear whole or not at all.
 
     Raises:
         UserError: an image cannot be read, a trimap is missing, or the folder cannot be written to.
@@ -187,7 +190,7 @@ def _by_foreground(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
 
 
 def _files(group: Sequence[Pair]) -> list[str]:
-    """All that is written for one foreground, relative to the test set's folder."""
+    """The files that are written for one foreground, relative to the test set's folder."""
     alpha = f"alpha/{Path(group[0].name).stem}.png"
     return [alpha, *(f"{kind}/{pair.composite}" for pair in group for kind in ("merged", "trimaps"))]
 
@@ -250,7 +253,7 @@ def _open(path: Path) -> Image.Image:
             image = Image.open(file)
             image.load()
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: is damaged or not an image") from error
+        raise UserError(f"{path}: expected an image, got a damaged or other file") from error
     except (OSError, SyntaxError) as error:  # Pillow's name for a broken PNG
         raise UserError(f"{path}: cannot be read ({error})") from error
     return image
@@ -275,7 +278,9 @@ def read_manifest(path: str | Path) -> Mapping[str, Written]:
             raise ValueError(header)
         entries = [Written(*line.split("\t")) for line in lines]
     except (ValueError, TypeError, OSError) as error:
-        raise UserError(f"{path}: is not a manifest of this program; delete it to begin anew") from error
+        raise UserError(
+            f"{path}: expected a manifest of this program, got another file; delete it to begin again"
+        ) from error
     return {entry.file: entry for entry in entries}
 
 

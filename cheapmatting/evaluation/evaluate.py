@@ -1,10 +1,10 @@
-"""SAD, MSE, Grad and Conn of ready predictions, or of a network, on a folder of images with known alpha.
+"""SAD, MSE, Grad and Conn of saved predictions, or of a network, on a folder of images with known alpha.
 
     cheapmatting evaluate --predictions mine/ --truths alpha/ --trimaps trimaps/ [--images merged/]
     cheapmatting evaluate --weights model.safetensors --images merged/ --truths alpha/ --trimaps trimaps/ --save mine/
 
-The run's folder gets `per_image.csv`, `means.yaml` and `worst.png`. What a network gives is rounded to 8 bits before it
-is measured, as if it had been saved: both forms give the same figures.
+The run's folder gets `per_image.csv`, `means.yaml` and `worst.png`. A network's alpha is rounded to
+8 bits before it is measured, like one that was saved: both forms give the same figures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
     height: int
 
     def cells(self) -> list[str | float]:
-        """What stands in the columns of `columns()`."""
+        """The values of the columns of `columns()`."""
         return [self.name, *(self.figures[metric] for metric in METRICS), self.unknown, self.width, self.height]
 
 
@@ -71,7 +71,7 @@ def evaluate(
     Every line is in the file as soon as it is measured.
 
     Returns:
-        The lines in the order of the entries, or None if a person interrupted it.
+        The lines in the order of the entries, or None if the user interrupted it.
 
     Raises:
         UserError: a file that cannot be read, sizes that differ, or a folder that cannot be written to.
@@ -118,7 +118,7 @@ def means(lines: Sequence[Measured]) -> dict[str, float]:
 
 
 def summary(lines: Sequence[Measured]) -> str:
-    """The means and what they are of, for people."""
+    """The means, and how many images and unknown pixels they are of, as text."""
     unknown, pixels = sum(line.unknown for line in lines), sum(line.width * line.height for line in lines)
     text = [f"{len(lines)} images, {unknown:,} unknown pixels ({unknown / pixels:.1%} of all)"]
     if idle := [line.name for line in lines if line.unknown == 0]:
@@ -153,7 +153,9 @@ def read_table(path: Path) -> list[Measured]:
             raise ValueError(header)
         return [_line(row) for row in rows]
     except (ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: is not a table of this program; delete it to measure all again") from error
+        raise UserError(
+            f"{path}: expected a table of this program, got another file; delete it to measure all again"
+        ) from error
 
 
 def _line(row: list[str]) -> Measured:
@@ -222,10 +224,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command itself; 130 if a person interrupted it.
+    """The command itself; 130 if the user interrupted it.
 
     Raises:
-        UserError: arguments that do not go together, files that do not, or as `evaluate`.
+        UserError: arguments or files that do not fit together, or as `evaluate`.
     """
     _check(options)
     pairing = pair_files(options.truths, options.trimaps, options.predictions, options.images)
@@ -250,7 +252,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def write_means(lines: Sequence[Measured], unpaired: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Write means.yaml: means, counts, and the names of all files that were left over."""
+    """Write means.yaml: means, counts, and the names of all files that have no partner."""
     content: dict[str, Any] = {
         **means(lines),
         "images": len(lines),
@@ -263,16 +265,18 @@ def write_means(lines: Sequence[Measured], unpaired: Mapping[str, Sequence[str]]
 
 def _check(options: argparse.Namespace) -> None:
     if options.weights and options.images is None:
-        raise UserError("--weights needs --images, the folder of images that the network is to see")
+        raise UserError("--weights: expected --images as well, the folder of images for the network")
     if options.predictions and options.views != 1:
-        raise UserError("--views goes with --weights; the predictions of --predictions are files already")
+        raise UserError("--views: expected --weights beside it, got --predictions, which are files already")
     if options.save is None:
         return
     if options.predictions:
-        raise UserError("--save goes with --weights; the predictions of --predictions are files already")
+        raise UserError("--save: expected --weights beside it, got --predictions, which are files already")
     for name in ("images", "truths", "trimaps"):
         if options.save.resolve() == getattr(options, name).resolve():
-            raise UserError(f"--save {options.save}: is the folder of --{name}, whose files it would overwrite")
+            raise UserError(
+                f"--save {options.save}: expected another folder, got that of --{name}, whose files would be replaced"
+            )
 
 
 def _read(entry: Entry) -> Bytes:

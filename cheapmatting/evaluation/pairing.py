@@ -101,7 +101,7 @@ def _refuse_twins(folder: Path, names: Mapping[Path, str]) -> None:
     for name, count in counts.items():
         if count > 1:
             twins = ", ".join(str(path.relative_to(folder)) for path in names if names[path] == name)
-            raise UserError(f"{folder}: {name} is there {count} times ({twins}); leave one file of each name")
+            raise UserError(f"{folder}: expected one file of each name, got {count} of {name} ({twins})")
 
 
 def _name(path: Path, folder: Path) -> str:

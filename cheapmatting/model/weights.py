@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atldas.common.atomic import atomic_path
 from atldas.common.config import from_dict, to_dict
 from atldas.common.errors import UserError
+from atldas.common.tensor_file import save_tensors
 from atldas.genotype import Genotype
 
 from .lookup import find_weights
@@ -46,26 +45,10 @@ def save(network: CheapMatting, path: str | Path, half: bool = False, **metadata
         "network": json.dumps(to_dict(network.config)),
         **metadata,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = network.state_dict()
     if half:
         tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    data = _with_sorted_metadata(safetensors.torch.save(tensors, header))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)  # safetensors' own save_file makes files that only their owner can read
-
-
-def _with_sorted_metadata(data: bytes) -> bytes:
-    """A safetensors file with its metadata in the order of the keys; the library writes them in a random order.
-
-    The file is the header's length (8 bytes, little-endian), the header as JSON, filled up with spaces to a multiple of
-    8 bytes, and the tensors, whose offsets count from the header's end.
-    """
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[end:]
+    save_tensors(path, tensors, header)
 
 
 def load(source: str | Path) -> CheapMatting:

@@ -10,15 +10,16 @@ import torch
 from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator
 
-from atldas.common.config import config
+from atldas.common.config import Seed, config
 
-from ..data.config import DataConfig
+from ..data.config import DataConfig, PairSize
 from .losses import Losses
 from .muon import Muon
 
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Count = Annotated[int, Ge(1)]
+BatchSize = Annotated[int, Ge(1), Le(65536)]
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda parameters, lr, weight_decay: torch.optim.AdamW(
@@ -64,8 +65,8 @@ class ValidationConfig:
     """Every `every` steps the averaged weights are measured on `pairs` held-out pairs; the best are kept."""
 
     every: Count = 1000
-    pairs: Count = 50
-    seed: Annotated[int, Ge(0)] = 1_000_003
+    pairs: Annotated[int, Ge(1), Le(100_000)] = 50
+    seed: Seed = 1_000_003
     data: DataConfig | None = None  # None: as for training, with another seed
 
 
@@ -74,8 +75,8 @@ class StageConfig:
     """A further stretch of training on pairs of another size."""
 
     steps: Count
-    batch: Count
-    size: Annotated[int, Ge(32)]
+    batch: BatchSize
+    size: PairSize
 
 
 @config
@@ -103,11 +104,11 @@ class TrainConfig:
 
     schema: Literal[1]
     steps: Count
-    batch: Count = 4
+    batch: BatchSize = 4
     further_stages: tuple[StageConfig, ...] = ()
-    gradient_accumulation: Count = 1
-    seed: Annotated[int, Ge(0)] = 0
-    workers: Annotated[int, Ge(0)] = 1
+    gradient_accumulation: BatchSize = 1
+    seed: Seed = 0
+    workers: Annotated[int, Ge(0), Le(1024)] = 1
     data: DataConfig = field(default_factory=DataConfig)
     losses: Losses = field(default_factory=lambda: {"l1_unknown": 1.0, "composition": 1.0, "laplacian": 0.5})
     evenness: Annotated[float, Ge(0), Le(1)] = 0.0

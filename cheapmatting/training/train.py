@@ -80,7 +80,7 @@ class Training:
         self.best: float | None = None  # the lowest SAD so far
 
     def run(self, folder: Path, state: dict[str, Any] | None) -> bool:
-        """Train to the last step, from `state` if there is one. False if a person interrupted it."""
+        """Train to the last step, from `state` if there is one. False if the user interrupted it."""
         settings = self.settings
         if state:
             try:
@@ -273,7 +273,7 @@ def train(
             `network` has. The file's path and SHA-256 are kept in config.yaml, and a run is resumed with the same.
 
     Returns:
-        The trained network in eval mode, or None if a person interrupted the run.
+        The trained network in eval mode, or None if the user interrupted the run.
 
     Raises:
         UserError: faulty settings, a folder that cannot be used, weights of another network, or a loss that is not

@@ -104,7 +104,7 @@ def test_faults_of_a_genotype_that_does_not_fit_its_network() -> None:
     assert str(error.value) == "genotype odd: expected a cell 'reduce', got normal"
     with pytest.raises(UserError) as error:
         make(CellPlace("normal", (8,), 4, 1, (1,)))
-    assert str(error.value) == "the normal cell has 2 inputs, the network gives it 1"
+    assert str(error.value) == "the normal cell: expected 1 inputs, as the network gives, got 2"
     with pytest.raises(UserError) as error:
         Supernet(space(), lambda builder: builder.cell(REDUCE))
     assert str(error.value) == "space toy: expected a cell 'reduce', got normal"

@@ -148,13 +148,13 @@ def test_images_of_other_sizes_and_kinds_are_taken(tmp_path: Path) -> None:
 
 
 def test_faults_of_a_folder_are_named(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(UserError, match="absent: is not a folder"):
+    with pytest.raises(UserError, match="absent: expected a folder with one folder of images per class, got none"):
         task(tmp_path / "absent")
     with pytest.raises(UserError, match="expected 2 or more folders with images, one per class, got 0"):
         task(tmp_path)
-    with pytest.raises(UserError, match="24 images do not fill one batch of 13 in each"):
+    with pytest.raises(UserError, match=r"expected a batch of 13 or more images in each .* got 24 images"):
         task(folder, batch=13)
-    with pytest.raises(UserError, match="24 images do not fill one batch of 4 in each"):
+    with pytest.raises(UserError, match=r"expected a batch of 4 or more images in each .* got 24 images"):
         task(folder, held_out_share=0.9)
 
 
@@ -193,7 +193,8 @@ def test_hidden_folders_and_files_are_no_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"inputs": 3}, {"batch": 1}, {"held_out_share": 1.0}, {"depth": 0},
-                                     {"depth": 10**6}, {"channels": 10**9}, {"image_size": 10**5}, {}])  # fmt: skip
+                                     {"depth": 10**6}, {"channels": 10**9}, {"image_size": 10**5},
+                                     {"batch": 10**9}, {}])  # fmt: skip
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"e\.yaml: task_options\."):
         from_dict(ImageFolderOptions, {"folder": "x", **options} if options else {}, "e.yaml", at="task_options")

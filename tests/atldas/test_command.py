@@ -60,7 +60,7 @@ def test_show_draws(workplace: Path, capsys: pytest.CaptureFixture[str], name: s
 
 
 def test_faults_of_show(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "cheapmating: no such file, nor a shipped genotype" in fault(capsys, "show", "cheapmating")
+    assert "cheapmating: expected a file or a shipped genotype" in fault(capsys, "show", "cheapmating")
     assert "absent.yaml: cannot be read (No such file" in fault(capsys, "show", "absent.yaml")
     (workplace / "odd.yaml").write_text(Genotype.load("cheapmatting").to_yaml().replace("sep_conv_3x3", "sep_conf_3x3"))
     line = fault(capsys, "show", "odd.yaml")
@@ -102,10 +102,13 @@ def test_a_module_of_ones_own_adds_its_operations(workplace: Path, capsys: pytes
         (["--set", "task=atldas.classification:Tusk"], "task: expected package.module:Name, got"),
         (["--set", "task=atlas.tasks:Task"], "there is no module atlas"),
         (["--set", "task=.tasks:Task"], 'expected package.module:Name, got ".tasks:Task"'),
-        (["--set", "task_options.folder=absent"], "absent: is not a folder"),
+        (
+            ["--set", "task_options.folder=absent"],
+            "absent: expected a folder with one folder of images per class, got none",
+        ),
         (["--set", "task_options.foldr=absent"], "task_options.foldr: unknown key (did you mean folder?)"),
-        (["--set", "space=dart"], "dart: no such file, nor a shipped space"),
-        (["--set", "task_options.batch=13"], "24 images do not fill one batch of 13"),
+        (["--set", "space=dart"], "dart: expected a file or a shipped space"),
+        (["--set", "task_options.batch=13"], "expected a batch of 13 or more images in each"),
         (["--resume"], "holds no run to resume"),
         (["--device", "gpu"], "--device: expected one of auto, cpu, cuda, mps, got gpu"),
         (["--device", "cpu:x"], "cuda, mps, got cpu:x"),

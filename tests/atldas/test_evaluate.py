@@ -100,7 +100,9 @@ def test_twins_are_measured_once() -> None:
 
 
 def test_nothing_proposed_is_named() -> None:
-    with pytest.raises(UserError, match="the strategy proposed no child; raise most_probable or samples"):
+    with pytest.raises(
+        UserError, match="expected one or more children from the strategy, got none; raise most_probable or samples"
+    ):
         choose([], [Rung(Size(), 1)], SimpleNamespace(larger_is_better=True), Archive())  # type: ignore[arg-type]
 
 

@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         ({"budget": {"gmacs": 1e-6}}, "budget: gmacs .*: expected a limit that some child keeps"),
         ({"task_options": {"foldr": "x"}}, "e.yaml: task_options.foldr: unknown key .did you mean folder"),
-        ({"space": "dart"}, "dart: no such file, nor a shipped space"),
+        ({"space": "dart"}, "dart: expected a file or a shipped space"),
     ],
 )
 def test_faulty_settings_are_named_before_a_folder_is_made(

@@ -104,7 +104,7 @@ def test_an_archive_resumes_without_measuring_twice(tmp_path: Path) -> None:
 
 def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "measured.json").write_text("{")
-    with pytest.raises(UserError, match=r"measured\.json: is damaged; remove it, and the choice is measured again"):
+    with pytest.raises(UserError, match=r"measured\.json: expected figures of a search, got a damaged file; remove it"):
         Archive(tmp_path / "measured.json")
 
 

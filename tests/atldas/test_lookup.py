@@ -63,5 +63,5 @@ def test_a_model_without_a_genotype_is_named(tmp_path: Path, metadata: dict[str,
 def test_a_folder_or_a_name_without_a_genotype_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a run's folder with genotype\.yaml or variant\.yaml, got a folder"):
         find_genotype(tmp_path)
-    with pytest.raises(UserError, match=r"no such file, nor a shipped genotype; shipped are .*cheapmatting"):
+    with pytest.raises(UserError, match=r"expected a file or a shipped genotype \(.*cheapmatting.*\), got neither"):
         find_genotype("cheapmating")

@@ -121,7 +121,7 @@ def test_factorized_reduce_takes_even_pixels_then_odd_ones(size: int) -> None:
 
 
 def test_factorized_reduce_refuses_an_odd_number_of_channels() -> None:
-    with pytest.raises(ValueError, match="3 channels cannot be halved"):
+    with pytest.raises(ValueError, match="expected an even number of channels for a factorized reduce, got 3"):
         FactorizedReduce(4, 3)
 
 

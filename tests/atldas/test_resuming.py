@@ -18,7 +18,6 @@ from atldas.classification import ImageFolderTask
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.genotype import Genotype
-from atldas.halving import Archive
 from atldas.oracles import Inherited, InheritedConfig, Measured, Oracle, ShortTraining
 from atldas.searching import load_search, search
 
@@ -61,15 +60,11 @@ def test_an_interrupted_search_resumes_to_the_same_bits(
     stopped(8, begun=7)
     assert not (tmp_path / "parts" / "genotype.yaml").exists()
 
-    original = Archive.measure
-
-    def tired(self: Archive, oracle: Oracle, child: Genotype) -> float:
-        if oracle.name == "short_training_3":
-            raise KeyboardInterrupt
-        return original(self, oracle, child)
+    def tired(self: ShortTraining, child: Genotype) -> float:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Archive, "measure", tired)
+        patch.setattr(ShortTraining, "measure", tired)
         with pytest.raises(KeyboardInterrupt):
             search(made, tmp_path / "parts", CPU, resume=True)
     assert not (tmp_path / "parts" / "genotype.yaml").exists()
@@ -187,6 +182,18 @@ def test_a_finished_search_is_loaded_and_an_unfinished_one_named(
     loaded = load_search(tmp_path / "run", CPU)
     for a, b in ((found.search.supernet, loaded.supernet), (found.search.distribution, loaded.distribution)):
         assert all(torch.equal(t, b.state_dict()[name]) for name, t in a.state_dict().items())
+
+
+def test_a_search_is_not_resumed_with_fewer_steps_than_it_has_done(data: Path, tmp_path: Path) -> None:
+    made = experiment(data)
+    assert search(made, tmp_path / "run", CPU) is not None
+    before = (tmp_path / "run" / "genotype.yaml").read_text()
+    shorter = dataclasses.replace(made, search=dataclasses.replace(made.search, steps=STEPS - 2))
+    with pytest.raises(UserError) as error:
+        search(shorter, tmp_path / "run", CPU, resume=True)
+    assert str(error.value) == f"search.steps: expected at least {STEPS}, the steps done, got {STEPS - 2}"
+    assert (tmp_path / "run" / "genotype.yaml").read_text() == before
+    assert search(made, tmp_path / "run", CPU, resume=True) is not None
 
 
 def test_a_search_that_is_made_longer_measures_its_children_anew(data: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from atldas.space import CellSpace, Space, shipped_spaces
 
 
 def test_sizes_of_the_shipped_spaces() -> None:
-    assert shipped_spaces() == ["darts", "matting", "matting_network", "nasbench201"]
+    assert shipped_spaces() == ["darts", "matting", "matting_network", "nasbench201", "nasbench_macro"]
     cell = (1 * 3 * 6 * 10) * 7**8
     assert Space.load("darts").size() == cell**2
     assert Space.load("matting").cells == Space.load("darts").cells
@@ -109,7 +109,7 @@ def test_a_fault_is_named(tmp_path: Path, cell: dict[str, object], parts: list[s
 
 def test_a_name_that_is_not_shipped_is_named() -> None:
     with pytest.raises(
-        UserError, match="dart: no such file, nor a shipped space; shipped are darts, matting, matting_network, nasbe"
+        UserError, match=r"dart: expected a file or a shipped space \(darts, matting, matting_network, nasbe"
     ):
         Space.load("dart")
     with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):

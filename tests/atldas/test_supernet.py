@@ -166,7 +166,7 @@ def test_a_space_and_a_network_that_do_not_fit_are_named() -> None:
     assert str(error.value) == "choices.kind: expected one of a, b, got 'c'"
     with pytest.raises(UserError) as error:
         Supernet(Space("s", {}, {"kind": ("a",), "width": (2, 4)}), Chosen)
-    assert str(error.value) == "space s: choices.width: the network knows no such choice; it follows kind"
+    assert str(error.value) == "space s: choices: expected those that the network follows (kind), got width"
     with pytest.raises(UserError) as error:
         Supernet(Space("s", {}, {"other": ("a",)}), Chosen)
     assert str(error.value) == "space s: choices: expected kind, got other"

@@ -27,6 +27,7 @@ from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, logged, read_log
 from atldas.common.yaml_text import parse_yaml
 from atldas.genotype import CellGenotype, Genotype
+from atldas.peak_memory import peak_memory
 from atldas.training import Sgd, Training, TrainingExperiment, train
 
 CPU = torch.device("cpu")
@@ -78,12 +79,34 @@ def test_the_results_folder(tmp_path: Path) -> None:
     assert json.loads(header["task_options"])["batch"] == 16
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     parameters = sum(p.numel() for p in trained.network.parameters())
+    assert metrics["peak_memory"] == peak_memory(trained.network, (1, 1, 8, 8)) > 4 * 8 * 8 * 4
     assert metrics == trained.figures and metrics["parameters"] == parameters and metrics["macs"] > 4 * 9 * 4 * 64
     log = read_log(tmp_path / "run")
     assert logged(log, "accuracy")[0] == [20, 40, 60] and len(log) == STEPS
     assert logged(log, "accuracy")[1][-1] == metrics["accuracy"]
     lr = logged(log, "lr")[1]
     assert lr[0] == 0.1 and lr[-1] == pytest.approx(0.001) and sorted(lr, reverse=True) == lr
+
+
+def test_two_equal_trainings_write_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        assert train(genotype(), experiment(steps=2), tmp_path / name, CPU) is not None
+    for file in ("model.safetensors", "metrics.json", "log.csv"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("value", [np.float32(0.25), torch.tensor([0.25]), 0.25], ids=["numpy", "tensor", "float"])
+def test_a_metric_may_be_any_scalar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
+    monkeypatch.setattr("stripes.StripesTask.test", lambda task, network: value, raising=False)
+    trained = train(genotype(), experiment(steps=1), tmp_path, CPU)
+    assert trained is not None and trained.figures["accuracy"] == 0.25
+    assert json.loads((tmp_path / "metrics.json").read_text())["accuracy"] == 0.25
+
+
+def test_a_metric_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stripes.StripesTask.test", lambda task, network: torch.ones(2), raising=False)
+    with pytest.raises(UserError, match=r"expected one number from `test`, got Tensor of shape \[2\]"):
+        train(genotype(), experiment(steps=1), tmp_path, CPU)
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.3])
@@ -225,9 +248,9 @@ def test_the_test_folder_is_measured_and_never_trained_on(tmp_path: Path) -> Non
     seen: list[int] = []
     assert task.test(Level()) == 0.5 and sum(seen) == 10
     assert len(task._training) == 24 and task._training.max() < 24 <= task._test.min()
-    with pytest.raises(UserError, match="measured_share: is 0"):
+    with pytest.raises(UserError, match="measured_share: expected more than 0"):
         task.measure(Level())
-    with pytest.raises(UserError, match="held_out_share: is 0"):
+    with pytest.raises(UserError, match="held_out_share: expected more than 0"):
         next(task.held_out_batches(0))
     (tmp_path / "test" / "level").rename(tmp_path / "test" / "flat")
     with pytest.raises(UserError, match="expected the classes level, upright, got flat, upright"):

@@ -86,8 +86,14 @@ def test_16_bits_are_scaled(tmp_path):
         (lambda p: None, "cannot be read .No such file"),
         (lambda p: p.mkdir(), "cannot be read"),
         (lambda p: p.write_bytes(b""), "expected an image, got an empty file"),
-        (lambda p: p.write_bytes(b"\0" * 100), "is damaged or not an image; readable are"),
-        (lambda p: p.write_text("hello"), "is damaged or not an image"),
+        (
+            lambda p: p.write_bytes(b"\0" * 100),
+            r"expected an image .*, got a damaged or other file",
+        ),
+        (
+            lambda p: p.write_text("hello"),
+            r"expected an image .*, got a damaged or other file",
+        ),
     ],
 )
 def test_faults_of_files_are_named(tmp_path, make, message):
@@ -112,7 +118,7 @@ def test_a_file_cut_short_is_refused(tmp_path, rgb, suffix, share):
 def test_float_images_are_refused(tmp_path):
     path = tmp_path / "float.tif"
     path.write_bytes(cv2.imencode(".tif", np.zeros((4, 4, 3), np.float32))[1].tobytes())
-    with pytest.raises(UserError, match="has float32 pixels; save it with 8 or 16 bits"):
+    with pytest.raises(UserError, match="expected 8 or 16 bits per channel, got float32"):
         read_image(path)
 
 
@@ -126,11 +132,11 @@ def test_a_cutout_needs_alpha(tmp_path, rgb):
 
 
 def test_writing_refuses_what_a_format_cannot_hold(tmp_path, rgb):
-    with pytest.raises(UserError, match=r"image\.gif: cannot be written as '\.gif'; allowed: \.png, \.jpg"):
+    with pytest.raises(UserError, match=r"image\.gif: expected a name that ends in \.png, \.jpg.*, got \.gif"):
         write_image(tmp_path / "image.gif", rgb)
-    with pytest.raises(UserError, match=r"allowed: \.png"):
+    with pytest.raises(UserError, match="got no suffix"):
         write_image(tmp_path / "image", rgb)
-    with pytest.raises(UserError, match=r"cannot hold an alpha channel; use \.png"):
+    with pytest.raises(UserError, match=r"expected a format with an alpha channel \(\.png, \.webp, \.tif\), got \."):
         write_image(tmp_path / "image.jpg", np.dstack([rgb, rgb[..., 0]]))
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match="got a folder"):

@@ -192,7 +192,7 @@ def test_beginning_twice_and_resuming_nothing(
     ("changes", "message"),
     [
         ({"report__photo": "nobody.jpg"}, "nobody.jpg: expected a file or a bundled example, got neither"),
-        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: is not a trimap"),
+        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: expected a trimap with the grey levels"),
         ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
         ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),
@@ -218,6 +218,24 @@ def test_faults_of_later_stages_are_found_before_the_first(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["variant.yaml", "model.safetensors", "summary.yaml", "astronaut_cutout.png", "astronaut_result.png",
+     "train/model.safetensors", "train/config.yaml", "search/genotype.yaml"],
+)  # fmt: skip
+def test_a_users_own_file_is_never_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    folder = tmp_path / "mine"
+    own = folder / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    assert main(command(folder)) == 2
+    error = one_error(capfd)
+    assert f"without {own.name if own.parent.name == 'search' else name}, which the run would replace" in error
+    assert own.read_text() == "mine" and [path for path in folder.rglob("*") if path.is_file()] == [own]
+    assert main(command(folder, "--resume")) == 2
+    assert own.read_text() == "mine"
+
+
 def test_the_shipped_quickstart() -> None:
     pipeline, _ = load_pipeline("quickstart", [])
     assert pipeline.search.task_options["network"] == {
@@ -240,7 +258,9 @@ def test_a_file_comes_before_a_shipped_name_and_unknown_names_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="quikstart: no such file, nor a shipped experiment such as quickstart"):
+    with pytest.raises(
+        UserError, match="quikstart: expected a file or a shipped experiment such as quickstart, got neither"
+    ):
         load_pipeline("quikstart", [])
     with pytest.raises(UserError, match=r"mine\.yaml: cannot be read \(No such file or directory\)"):
         load_pipeline("mine.yaml", [])

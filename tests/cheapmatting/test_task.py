@@ -88,6 +88,8 @@ def test_the_network_section_builds_the_same_network() -> None:
         ({"network": {"width": 7}}, "task_options.network.width: expected a multiple of 2 from 2 to 1024"),
         ({"losses": {"l2": 1}}, "task_options.losses: expected one or more of l1_unknown"),
         ({"measured_pairs": 0}, "task_options.measured_pairs: expected 1 or more, got 0"),
+        ({"batch": 10**9}, "task_options.batch: expected 65536 or less, got 1000000000"),
+        ({"data": {"size": 10**9}}, "task_options.data.size: expected 8192 or less, got 1000000000"),
     ],
 )
 def test_faulty_options(changes: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A search of a few steps on images of stripes, and ways to stop it."""
+"""Searches of a few steps: one on images of stripes, and ways to stop it, and a smaller one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from toy import SPACE_FILE, image_folder
 from atldas.classification import ImageFolderTask
 from atldas.common.config import from_dict
 from atldas.experiment import Experiment
+from atldas.searching import search
 
 CPU = torch.device("cpu")
 STEPS = 14
@@ -60,6 +61,22 @@ def experiment(data: Path, strategy: str = "atldas", **settings: Any) -> Experim
         },
         "experiment",
     )
+
+
+def tiny_search(folder: Path) -> Path:
+    """The run's folder of a finished search of 12 steps over 6 children."""
+    (folder / "space.yaml").write_text(
+        "schema: 1\nname: tiny\ncells:\n  normal:\n    inputs: 2\n    nodes: 1\n    inputs_per_node: 1\n"
+        "    operations: [skip_connect, nor_conv_1x1, nor_conv_3x3]\n"
+    )
+    experiment = from_dict(Experiment, {
+        "schema": 2, "name": "tiny", "space": str(folder / "space.yaml"), "task": "toy:BrightnessTask",
+        "strategy_options": {"children": 2, "memory": 8},
+        "search": {"steps": 12, "log_every": 2, "architecture": {"lr": 0.5}},
+        "evaluation": {"most_probable": 3, "samples": 1, "controls": 3},
+    }, "test")  # fmt: skip
+    assert search(experiment, folder / "run", CPU, command="atldas search tiny") is not None
+    return folder / "run"
 
 
 def at_call(number: int, act: Callable[[], object]) -> Callable[..., Tensor]:

@@ -45,8 +45,8 @@ def test_a_file_comes_first_and_paths_in_it_are_relative_to_it(shipped: Path) ->
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("c", "c: no such file, nor a shipped thing"),
-        ("a.txt", "a.txt: no such file, nor a shipped thing"),
+        ("c", "c: expected a file or a shipped thing, got neither"),
+        ("a.txt", "a.txt: expected a file or a shipped thing, got neither"),
         ("c.yaml", "c.yaml: cannot be read (No such file or directory)"),
         ("folder", "folder: cannot be read (Is a directory)"),
     ],

@@ -174,7 +174,9 @@ def test_an_interrupted_run_goes_on(adobe, tmp_path):
     assert build_test_set(pairs, out) == 82
     assert (out / MANIFEST).read_bytes() == whole
     (out / MANIFEST).write_text("something else\n")
-    with pytest.raises(UserError, match=r"manifest\.tsv: is not a manifest of this program; delete it"):
+    with pytest.raises(
+        UserError, match=r"manifest\.tsv: expected a manifest of this program, got another file; delete it"
+    ):
         build_test_set(pairs, out)
 
 
@@ -190,26 +192,32 @@ def test_the_set_is_ready_for_use(adobe, tmp_path):
 
 def test_what_is_missing_is_named_with_the_layout(adobe, tmp_path):
     test = adobe / "Test_set"
-    with pytest.raises(UserError, match=r"40 of 40 files are missing, .* PASCAL VOC2012"):
+    with pytest.raises(UserError, match=r"expected 40 files, but 40 are missing, .* PASCAL VOC2012"):
         pairs_for_testing(adobe, tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"test_fg_names\.txt: is missing\. Adobe's data set unpacked is laid out as"):
+    with pytest.raises(
+        UserError,
+        match=r"test_fg_names\.txt: expected a list of names, got no file\. Adobe's data set unpacked is laid out as",
+    ):
         pairs_for_testing(tmp_path, tmp_path / "voc")
     pairs = pairs_for_testing(adobe, tmp_path / "voc")
     (test / "Adobe-licensed images" / "trimaps" / "zebra_3.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 40 files are missing, .*zebra_3\.png\. Adobe's"):
+    with pytest.raises(UserError, match=r"expected 40 files, but 1 are missing, .*zebra_3\.png\. Adobe's"):
         build_test_set(pairs, tmp_path / "out")
     (test / "Adobe-licensed images" / "alpha" / "zebra.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 4 files are missing, .*alpha/zebra\.png\. Adobe's"):
+    with pytest.raises(UserError, match=r"expected 4 files, but 1 are missing, .*alpha/zebra\.png\. Adobe's"):
         pairs_for_testing(adobe, tmp_path / "voc")
     (test / "test_bg_names.txt").write_text("2008_000000.png\n")
-    with pytest.raises(UserError, match=r"names 1 backgrounds, but 20 for each of the 2 foregrounds .* make 40"):
+    with pytest.raises(UserError, match=r"expected 40 backgrounds or more, 20 for each of the 2 foregrounds .* got 1"):
         pairs_for_testing(adobe, tmp_path / "voc")
 
 
 def test_damaged_images_are_named(adobe, tmp_path):
     pairs = pairs_for_testing(adobe, tmp_path / "voc")
     whole = pairs[1].background.read_bytes()
-    for content, message in ((b"nothing", "is damaged or not an image"), (whole[: len(whole) // 2], "cannot be read")):
+    for content, message in (
+        (b"nothing", "expected an image, got a damaged or other file"),
+        (whole[: len(whole) // 2], "cannot be read"),
+    ):
         pairs[1].background.write_bytes(content)
         with pytest.raises(UserError, match=f"{pairs[1].background.name}: {message}"):
             build_test_set(pairs, tmp_path / "out")

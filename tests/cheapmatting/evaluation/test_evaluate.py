@@ -163,7 +163,7 @@ def test_one_truth_serves_numbered_images_and_the_rest_is_named(folders, caplog)
 
 def test_two_files_of_one_name_are_refused(folders):
     write_image(folders.predictions / "a.jpg", plane([0]))
-    with pytest.raises(UserError, match=r"a is there 2 times \(a\.jpg, a\.png\)"):
+    with pytest.raises(UserError, match=r"expected one file of each name, got 2 of a \(a\.jpg, a\.png\)"):
         folders.measure()
 
 
@@ -267,7 +267,7 @@ def test_a_foreign_table_is_refused(folders):
     folders.measure()
     for text in ("name,SAD\na,1\n", ",".join(columns()) + "\na,x,0,0,0,1,1,1\n"):
         (folders.out / TABLE).write_text(text)
-        with pytest.raises(UserError, match="is not a table of this program"):
+        with pytest.raises(UserError, match="expected a table of this program, got another file"):
             folders.measure("--resume")
     (folders.out / TABLE).write_text("")
     assert read_table(folders.out / TABLE) == []
@@ -326,14 +326,16 @@ def test_misuse(photos, capsys):
         with pytest.raises(SystemExit):
             call(*arguments)
         assert message in capsys.readouterr().err
-    with pytest.raises(UserError, match="--weights needs --images"):
+    with pytest.raises(UserError, match="--weights: expected --images as well"):
         call("--weights", photos.root / "w.safetensors", *folders)
-    with pytest.raises(UserError, match="--views goes with --weights"):
+    with pytest.raises(UserError, match="--views: expected --weights beside it, got --predictions"):
         photos.measure("--views", "4")
-    with pytest.raises(UserError, match="--save goes with --weights"):
+    with pytest.raises(UserError, match="--save: expected --weights beside it, got --predictions"):
         photos.measure("--save", photos.root / "s")
     for kind in ("images", "truths", "trimaps"):
-        with pytest.raises(UserError, match=f"is the folder of --{kind}, whose files it would overwrite"):
+        with pytest.raises(
+            UserError, match=f"expected another folder, got that of --{kind}, whose files would be replaced"
+        ):
             call(*network_arguments(photos, "--save", getattr(photos, kind) / ".." / kind))
     with pytest.raises(UserError, match="expected a file, a run"):
         call("--weights", photos.root / "none.safetensors", "--images", photos.images, *folders)

@@ -56,5 +56,5 @@ def test_what_is_left_over_is_counted_and_the_first_five_named(tmp_path: Path) -
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     folders = made(tmp_path, truths="a", trimaps="a", predictions="a")
     write_image(tmp_path / "predictions/a.jpg", np.zeros((1, 1), np.uint8))
-    with pytest.raises(UserError, match=r"a is there 2 times \(a\.jpg, a\.png\); leave one file of each name"):
+    with pytest.raises(UserError, match=r"expected one file of each name, got 2 of a \(a\.jpg, a\.png\)"):
         pair_files(**folders)

@@ -132,7 +132,7 @@ def test_a_factory_of_cells_with_other_inputs_is_refused() -> None:
         def cell(self, place: CellPlace) -> Cell:
             return Cell(ONE_INPUT, place)
 
-    with pytest.raises(UserError, match="the normal cell has 1 inputs, the network gives it 2"):
+    with pytest.raises(UserError, match="the normal cell: expected 2 inputs, as the network gives, got 1"):
         CheapMatting(Genotype.load("cheapmatting"), NetworkConfig(), OneInput(Genotype.load("cheapmatting")))
 
 
