@@ -11,7 +11,7 @@ ARRAYS = 24  # bytes a pixel of the whole image: image, trimap, alpha and what i
 
 
 def largest(network: CheapMatting, max_memory: int | None, size: int) -> float:
-    """Pixels that the network may see at once, for an image of `size` pixels under a bound of bytes; may be negative."""
+    """Pixels that the network may see at once, of an image of `size`, under a bound of bytes; it may be negative."""
     if max_memory is None:
         return float("inf")
     return (max_memory - PROCESS - ARRAYS * size) / bytes_per_pixel(network)
