@@ -133,8 +133,8 @@ def _matte(options: argparse.Namespace) -> int:
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
-    print(matter.computed_by, file=sys.stderr)
     matte_files(matter, options.image, options.trimap, output, options.alpha)
+    print(matter.computed_by, file=sys.stderr)
     print(output)
     return 0
 
