@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
+
+from .inference.options import add_computing_options, computing
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
@@ -73,6 +76,7 @@ def _add_matte(verbs: Verbs) -> None:
         help="average mirror images: better, as much slower (default: 1)",
     )
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_computing_options(verb)
     verb.set_defaults(handler=_matte)
 
 
@@ -128,8 +132,9 @@ def _matte(options: argparse.Namespace) -> int:
 
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
-    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views)
+    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
     matte_files(matter, options.image, options.trimap, output, options.alpha)
+    print(matter.computed_by, file=sys.stderr)
     print(output)
     return 0
 
