@@ -11,7 +11,7 @@ from small_search import tiny_search
 
 from atldas.command import main
 from atldas.genotype import Genotype
-from atldas.searching import load_search
+from atldas.pareto import load_search
 
 
 @pytest.fixture(scope="module")
