@@ -32,8 +32,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "zero_cost": {"proxies": ["synflow", "zico"], "scored": 5, "children": 4},
     "largest": {"children": 4},
     "surrogate": {
-        "proxies": {"synflow": 1.0},
-        "proxy_task_options": {},
+        "proxies": {"naswot_share": 1.0},
+        
         "scored": 12,
         "pool_share": 0.8,
         "initial": 2,
