@@ -33,7 +33,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "largest": {"children": 4},
     "surrogate": {
         "proxies": {"naswot_share": 1.0},
-        
         "scored": 12,
         "pool_share": 0.8,
         "initial": 2,
