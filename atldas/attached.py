@@ -17,7 +17,8 @@ from .command import main
 
 def end_with_standard_input() -> None:
     """Wait for the end of standard input, then end this process at once; files are written whole or not at all."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not by sys.stdin, whose lock a forked process would wait for
+        pass
     os._exit(1)
 
 
@@ -26,4 +27,4 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # a daemon thread that holds standard input's lock makes an ordinary end a fatal error
+    os._exit(status)  # an ordinary end would wait for the thread

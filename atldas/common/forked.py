@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,18 +36,26 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], jobs: in
     if "fork" not in multiprocessing.get_all_start_methods():
         raise UserError(f"jobs: expected 1 on a system that cannot fork processes, got {jobs}")
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(jobs, context, _begin, (work,)) as pool:
+    with ProcessPoolExecutor(jobs, context, _begin, (work, os.getpid())) as pool:
         try:
             yield from pool.map(_call, items)
         except BrokenProcessPool as error:
             raise UserError("a process died; if memory was short, use fewer jobs. Go on with --resume") from error
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
+def _begin(work: Callable[[Any], Any], parent: int) -> None:
     global _work
     _work = work
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is told, and stops the others
     torch.set_num_threads(1)
+
+
+def _end_with(parent: int) -> None:
+    """A process whose parent was killed would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _call(item: Any) -> Any:

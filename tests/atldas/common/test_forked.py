@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,3 +45,38 @@ def _refuse_two(item: int) -> int:
     if item == 2:
         raise UserError(f"no good: {item}")
     return item
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, time
+from pathlib import Path
+from atldas.common.forked import in_processes
+def work(item):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    if len(list(Path(sys.argv[1]).iterdir())) == 2:
+        os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(0.5)
+list(in_processes(work, range(100), 2))
+"""
+    status = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode
+    assert status == -signal.SIGKILL
+    processes = [int(path.name) for path in tmp_path.iterdir()]
+    for _ in range(200):
+        if not any(Path(f"/proc/{process}").exists() for process in processes):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{processes} are still there")
+
+
+def test_a_search_in_several_processes_runs_attached_to_another(tmp_path: Path) -> None:
+    """Standard input is being read by a thread when the processes are forked."""
+    code = """
+import threading
+from atldas.attached import end_with_standard_input
+from atldas.common.forked import in_processes
+threading.Thread(target=end_with_standard_input, daemon=True).start()
+print(sum(in_processes(abs, [1, 2, 3], 2)), flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"6\n"
