@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -64,8 +64,8 @@ class Picture(NamedTuple):
     """A decoded file.
 
     Attributes:
-        pixels: uint8, uint16, or float32 in 0..1 as OpenEXR and some TIFF files have it; [H, W, C] with C 1 for grey, 2 for
-            grey and alpha, 3 for RGB, 4 for straight RGBA. Upright.
+        pixels: [H, W, C], upright, of uint8, uint16, or float32 in 0..1 as OpenEXR and some TIFF files have it. C is 1
+            for grey, 2 for grey and alpha, 3 for RGB, 4 for straight RGBA.
         turned: whether the EXIF orientation swapped width and height.
     """
 
@@ -114,12 +114,13 @@ def name_of(source: Source) -> str:
 @contextmanager
 def _stream(source: Source) -> Iterator[BinaryIO]:
     """The file, seekable and not empty."""
-    try:
-        file: BinaryIO = sys.stdin.buffer if str(source) == STANDARD_STREAM else Path(source).open("rb")
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror or error})") from error
-    with file if str(source) != STANDARD_STREAM else io.BytesIO() as opened:
-        stream = opened if opened is file and file.seekable() else io.BytesIO(file.read())
+    with ExitStack() as closing:
+        try:
+            is_file = str(source) != STANDARD_STREAM
+            stream = closing.enter_context(Path(source).open("rb")) if is_file else sys.stdin.buffer
+            stream = stream if is_file and stream.seekable() else io.BytesIO(stream.read())
+        except OSError as error:
+            raise UserError(f"{name_of(source)}: cannot be read ({error.strerror or error})") from error
         if not stream.read(1):
             raise UserError(f"{name_of(source)}: expected an image, got an empty file")
         stream.seek(0)
@@ -194,7 +195,7 @@ def _deep(stream: BinaryIO, name: str) -> npt.NDArray[Any]:
     stream.seek(0)
     pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
-        raise UserError(f"{name}: expected 8 or 16 bits per channel, got {'a damaged file' if pixels is None else pixels.dtype}")
+        raise UserError(f"{name}: expected colours of 16 bits, got a damaged or other file")
     order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
     return pixels[..., None] if pixels.ndim == 2 else cv2.cvtColor(pixels, order[pixels.shape[2]])
 
