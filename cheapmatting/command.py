@@ -141,8 +141,8 @@ def _matte(options: argparse.Namespace) -> int:
     output = options.output or default_output(options.image, what.what)
     require_free(output, what, options.image, options.trimap)
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
-    print(matter.computed_by, file=sys.stderr)
     matte_files(matter, options.image, options.trimap, output, what)
+    print(matter.computed_by, file=sys.stderr)
     if str(output) != STANDARD_STREAM:
         print(output)
     return 0
