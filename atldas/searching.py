@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung
 from .oracles import Estimate, Inherited, Measured, ShortTraining, recalibrate
+from .peak_memory import PeakMemory
 from .pruning import Pruner, write_pruned
 from .search_results import RESULTS, winning_genotype, write_results
 from .space import Space
@@ -72,7 +73,8 @@ class Search:
         self.macs = mac_tables(self.supernet, self.task.input_shape)
         self.budget: Budget | None = None
         if experiment.budget:
-            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
+            peak = PeakMemory(self.supernet, self.task.input_shape)
+            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet), peak)
         self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps, together=True)
         self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)
@@ -112,7 +114,9 @@ class Search:
 
         def other_task(changes: Mapping[str, Any]) -> Task:
             changed = {**experiment.task_options, **changes}
-            return make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
+            task = make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
+            self.spent.watch(task)
+            return task
 
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
@@ -123,13 +127,13 @@ class Search:
             raise UserError(f"{source}: evaluation.rungs: the strategy {name} has no estimate; leave that rung out")
         return made
 
-    def _judged(self, children: Sequence[Genotype], repeat: int) -> list[float]:
+    def _judged(self, children: Sequence[Genotype], repeat: int, progress: Callable[[], object]) -> list[float]:
         oracle = self.rungs[0].oracle
         if repeat:
             if not isinstance(oracle, ShortTraining):
                 raise UserError("expected short_training as the first of evaluation.rungs, so that it can be repeated")
             oracle = oracle.again(repeat)
-        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs)
+        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs, progress)
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         settings, learned = self.experiment.search.architecture, self.strategy.parameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from atldas.common.errors import UserError
 
 if TYPE_CHECKING:
     from .files import Wanted
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def add_computing_options(verb: argparse.ArgumentParser) -> None:
@@ -34,8 +37,6 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: a size that cannot be read.
     """
-    from .memory import parse_memory
-
     max_memory = None if options.max_memory is None else parse_memory(options.max_memory)
     return {
         "engine": options.engine,
@@ -54,7 +55,7 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
         "premultiplied": "the cut-out with colours multiplied by alpha",
     }.items():
         results.add_argument(f"--{name}", dest="what", action="store_const", const=name, help=f"write {what}")
-    results.add_argument("--background", metavar="COLOR|IMAGE", help="write a composite on it")
+    results.add_argument("--background", metavar="COLOR|IMAGE", help="write the foreground on it")
     verb.set_defaults(what="cutout")
     verb.add_argument("--bits", type=int, choices=(8, 16), default=8, help="depth of --alpha (default: 8)")
     verb.add_argument("--force", action="store_true", help="replace a file that exists")
@@ -79,3 +80,15 @@ def wanted(options: argparse.Namespace) -> Wanted:
 def default_output(image: Path, what: str) -> Path:
     """IMAGE_cutout.png, or as the result is called, beside the image; from standard input, standard output."""
     return image if str(image) == "-" else image.with_name(f"{image.stem}_{what}.png")
+
+
+def parse_memory(text: str) -> int:
+    """`2GiB`, `1500 MB` or a number of bytes, as bytes.
+
+    Raises:
+        UserError: anything else.
+    """
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]I?B|)", text.strip().upper())
+    if not found or not float(found[1]):
+        raise UserError(f"--max-memory: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
+    return int(float(found[1]) * UNITS[found[2]])

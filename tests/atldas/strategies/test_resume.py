@@ -23,7 +23,7 @@ from atldas.strategies import STRATEGIES
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, dict[str, Any]] = {
-    "atldas": {"children": 3, "memory": 12, "sampler": "strict_fairness"},
+    "atldas": {"children": 3, "memory": 12, "sampler": "strict_fairness", "warm_start": 6, "warm_start_steps": 9},
     "darts": {},
     "gdas": {},
     "drnas": {"distance": 0.1},
