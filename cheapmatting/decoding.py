@@ -149,6 +149,8 @@ def _faults_named(name: str) -> Iterator[None]:
         yield
     except (UserError, KeyboardInterrupt):
         raise
+    except Image.DecompressionBombError as error:  # Pillow's reader of WebP keeps its own limit
+        raise UserError(f"{name}: expected fewer pixels ({error})") from error
     except MemoryError as error:
         raise UserError(f"{name}: this machine has not the memory to decode it") from error
     except Exception as error:

@@ -129,6 +129,14 @@ def test_bombs_are_refused_from_the_header(tmp_path: Path, kind: str, monkeypatc
             reader(path)
 
 
+def test_webp_bombs_are_refused_from_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colours, "pixels", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="at most 100000 pixels, got 1000 x 1000"):
+        read(bomb("WEBP", 1000, 1000), tmp_path, 100_000)
+    with pytest.raises(UserError, match=r"expected fewer pixels \(.*3600000000"):
+        read(bomb("WEBP", 60_000, 60_000), tmp_path)
+
+
 def test_the_limit_can_be_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow's own limit is not ours
     data = encoded(RGB, "PNG")

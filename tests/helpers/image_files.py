@@ -46,6 +46,13 @@ def bomb(kind: str, width: int, height: int) -> bytes:
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         data = chunk(b"IDAT", zlib.compress(bytes(99)))
         return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+    if kind == "WEBP":
+        frame = encoded(np.zeros((16, 16, 3), np.uint8), kind)[12:]
+        canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+        frame = bytes(6) + bytes([15, 0, 0, 15, 0, 0, 100, 0, 0, 0]) + frame
+        chunks = ((b"VP8X", bytes([2, 0, 0, 0]) + canvas), (b"ANIM", bytes(6)), (b"ANMF", frame))
+        body = b"WEBP" + b"".join(name + struct.pack("<I", len(data)) + data for name, data in chunks)
+        return b"RIFF" + struct.pack("<I", len(body)) + body
     small = bytearray(encoded(np.zeros((16, 16, 3), np.uint8), kind))
     if kind == "BMP":
         small[18:26] = struct.pack("<ii", width, height)
