@@ -101,8 +101,8 @@ class Matter:
 
         Args:
             image: the path of a file; a PIL image; RGB of uint8, uint16 or floats in 0..1, as a NumPy array [H, W, 3]
-                or a batch [N, H, W, 3], as a tensor [3, H, W] or [N, 3, H, W]; or a list of such images. Files are turned
-                as their EXIF orientation says, PIL images are not.
+                or a batch [N, H, W, 3], as a tensor [3, H, W] or [N, 3, H, W]; or a list of such images. Files are
+                turned as their EXIF orientation says, PIL images are not.
             trimap: the same, grey: 0 is background, the middle unknown, the highest value foreground. Arrays are [H, W]
                 or [N, H, W], tensors also [1, H, W] or [N, 1, H, W]. Rough ones are mended (see `rough_trimap`).
 
