@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -147,7 +146,7 @@ def _faults_named(name: str) -> Iterator[None]:
     """Whatever a decoder raises on a file from outside, and they raise nearly everything, as one clear error."""
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except UserError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's reader of WebP keeps its own limit
         raise UserError(f"{name}: expected fewer pixels ({error})") from error
@@ -177,19 +176,17 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, name: str, as_data: b
         image.verify()
         image = _opened(stream, name)
     stored = getattr(image, "tag_v2", {}).get(ORIENTATION, 1)  # of a TIFF file, whose readers turn it themselves
-    deep = image.mode != "I;16" and any(re.search(";16", str(tile[3])) for tile in image.tile)
-    if deep and not image.mode.startswith("I"):
+    deep = not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in image.tile)
+    if deep:  # Pillow keeps all bits of grey alone
         pixels, icc = _deep(stream, name), colours.rgb_profile(image, name)
     else:
         image.load()
         pixels, icc = colours.pixels(image, name, as_data)
     exif, orientation = _exif(image, name)
-    if image.format == "TIFF" and deep:
-        orientation = 1
-    if orientation in TURNS:
+    if orientation in TURNS and not (deep and image.format == "TIFF"):
         pixels = TURNS[orientation](pixels)
-    metadata = Metadata(icc, exif, _dpi(image))
-    return Picture(np.ascontiguousarray(pixels), metadata, {stored, orientation}.intersection(QUARTER_TURNS) != set())
+    turned = stored in QUARTER_TURNS or orientation in QUARTER_TURNS
+    return Picture(np.ascontiguousarray(pixels), Metadata(icc, exif, _dpi(image)), turned)
 
 
 def _deep(stream: BinaryIO, name: str) -> npt.NDArray[Any]:
