@@ -28,6 +28,8 @@ def exif(orientation: int = 1, make: str = "") -> bytes:
     tags[0x0112] = orientation
     if make:
         tags[0x010F] = make
+        tags.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"  # when the photograph was taken
+        tags.get_ifd(0x8825)[1] = "N"  # where
     return tags.tobytes()
 
 

@@ -53,6 +53,8 @@ def test_profile_exif_and_resolution_go_along(
     matte_files(matter, *files, output)
     with Image.open(output) as written:
         assert written.mode == "RGBA" and written.info["icc_profile"] == SRGB and written.getexif()[0x010F] == "Leica"
+        assert written.getexif().get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+        assert written.getexif().get_ifd(0x8825)[1] == "N"
         if suffix != ".webp":
             assert written.info["dpi"] == pytest.approx((300, 300), abs=0.01)
     matte_files(matter, *files, tmp_path / f"alpha{suffix}", Wanted("alpha"))
