@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .space import Space
     from .training import train
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 __all__ = ["Experiment", "Genotype", "Space", "search", "train"]
 
 __getattr__, __dir__ = lazy_exports(
