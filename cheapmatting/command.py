@@ -9,6 +9,8 @@ from pathlib import Path
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
 
+from .inference.options import add_computing_options, computing
+
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
     "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
@@ -73,6 +75,7 @@ def _add_matte(verbs: Verbs) -> None:
         help="average mirror images: better, as much slower (default: 1)",
     )
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_computing_options(verb)
     verb.set_defaults(handler=_matte)
 
 
@@ -128,7 +131,8 @@ def _matte(options: argparse.Namespace) -> int:
 
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
-    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views)
+    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
+    print(matter.computed_by, file=sys.stderr)
     matte_files(matter, options.image, options.trimap, output, options.alpha)
     print(output)
     return 0

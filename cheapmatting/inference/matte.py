@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from atldas.common.device import choose
 from atldas.common.errors import UserError
@@ -20,9 +21,14 @@ from ..arrays import Bytes, Floats
 from ..images import read_image, require_same_size, require_writable_suffix, write_image
 from ..model.lookup import DEFAULT_WEIGHTS
 from ..model.network import CheapMatting
+from ..model.padding import crop, pad
 from ..model.weights import load
 from ..trimap import LEVELS, UNKNOWN, encode_trimap, known_pixels_kept, read_trimap
+from .engines.choice import make_engine
 from .foreground import cut_out
+from .memory import largest
+from .regions import REGIONS, regions
+from .windows import alpha_in_windows
 
 # Axes of [N, C, H, W] to mirror for each view; two views are the first two.
 VIEWS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
@@ -35,22 +41,42 @@ class Matter:
         weights: the file of a model or of a published checkpoint, a training's folder, the name of shipped weights, or
             a network.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        engine, precision: what computes, and in which type; `auto` is the fastest that is installed (see
+            `engines.choice`).
+        region: `exact`: the network sees the whole image; `near`: only what is near unknown pixels (see `regions`).
+        max_memory: bytes that the process may take; images too large for it are computed in overlapping tiles. None
+            sets no bound.
         views: with 2 or 4, the alphas of the image and of its mirror images (left to right, then upside down) are
             averaged; each takes the time of one image.
 
+    Attributes:
+        computed_by: a line that says which engine was chosen, and why.
+
     Raises:
-        UserError: a file that cannot be used, a device that this machine does not have, or another number of views.
+        UserError: a file that cannot be used, a device or an engine that this machine does not have, a precision that
+            they do not compute in, or another value than those above.
     """
 
     def __init__(
-        self, weights: str | Path | CheapMatting = DEFAULT_WEIGHTS, device: str = "auto", views: Literal[1, 2, 4] = 1
+        self,
+        weights: str | Path | CheapMatting = DEFAULT_WEIGHTS,
+        device: str = "auto",
+        views: Literal[1, 2, 4] = 1,
+        *,
+        engine: str = "auto",
+        precision: str = "auto",
+        region: str = "exact",
+        max_memory: int | None = None,
     ) -> None:
         if views not in (1, 2, 4):
             raise UserError(f"views: expected 1, 2 or 4, got {views}")
+        if region not in REGIONS:
+            raise UserError(f"region: expected {' or '.join(REGIONS)}, got {region}")
         self.views = VIEWS[:views]
-        self.device = choose(device)
-        network = weights if isinstance(weights, CheapMatting) else load(weights)
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.region = region
+        self.max_memory = max_memory
+        self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
+        self.engine, self.computed_by = make_engine(self.network, engine, precision, choose(device))
 
     @torch.inference_mode()
     def matte(self, image: Bytes, trimap: Bytes) -> Floats:
@@ -67,15 +93,26 @@ class Matter:
             UserError: arrays of other shapes, types or trimap values.
         """
         _check(image, trimap)
-        if not (trimap == UNKNOWN).any():
-            return known_pixels_kept(np.zeros(trimap.shape, np.float32), trimap)  # nothing is unknown
+        alpha = np.zeros(trimap.shape, np.float32)
+        if (trimap == UNKNOWN).any():
+            for region in regions(trimap, self.region, largest(self.network, self.max_memory, trimap.size)):
+                weights = region.row_weights[:, None] * region.column_weights
+                alpha[region.box] += weights * self._seen(image[region.box], trimap[region.box])
+        return known_pixels_kept(alpha, trimap)
+
+    def _seen(self, image: Bytes, trimap: Bytes) -> Floats:
+        """The network's alpha of one region, where it is unknown."""
         planes = np.concatenate([image.transpose(2, 0, 1) / np.float32(255), encode_trimap(trimap)])
-        inputs = torch.from_numpy(planes)[None].to(self.device, memory_format=torch.channels_last)  # [1, 6, H, W]
-        # Half precision makes convolutions faster on CUDA. Elsewhere the network runs in float32.
-        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            alphas = [self.network(inputs.flip(axes)).flip(axes) for axes in self.views]
-        alpha = sum(alpha.float() for alpha in alphas) / len(alphas)
-        return known_pixels_kept(alpha[0, 0].cpu().numpy(), trimap)
+        inputs = torch.from_numpy(planes)[None]  # [1, 6, H, W]
+        alphas = [self._alpha(inputs.flip(axes)).flip(axes) for axes in self.views]
+        alpha: Floats = (sum(alphas[1:], start=alphas[0]) / len(alphas))[0, 0].numpy()
+        return alpha
+
+    def _alpha(self, inputs: Tensor) -> Tensor:
+        """[1, 6, H, W] -> [1, 1, H, W]."""
+        padded, box = pad(inputs)
+        x = self.network.hinted(padded)
+        return crop(alpha_in_windows(self.engine, self.engine.features(x), x, padded[0, 4] > 0), box)
 
 
 def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_only: bool = False) -> None:

@@ -91,6 +91,17 @@ BLOCKS: dict[str, Callable[..., nn.Module]] = {  # kind -> (channels, mid) -> mo
 }
 
 
+class Decoder(nn.Sequential):
+    """A 1x1 convolution of what comes from below and from the side, then the other layers.
+
+    ([N, below, H, W], [N, side, 2 H, 2 W]) -> [N, out, 2 H, 2 W].
+    """
+
+    def forward(self, below: Tensor, side: Tensor) -> Tensor:  # type: ignore[override]
+        y: Tensor = super().forward(torch.cat([up(below), side], dim=1))
+        return y
+
+
 class FullHead(nn.Sequential):
     """Features at half resolution and the input -> alpha, by convolutions at full resolution.
 

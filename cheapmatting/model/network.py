@@ -27,7 +27,7 @@ from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.widths import Channels
 
-from .blocks import BLOCKS, GROUPS, FullHead, HalfHead, PyramidPooling, stem_half, stem_quarter, up
+from .blocks import BLOCKS, GROUPS, Decoder, FullHead, HalfHead, PyramidPooling, stem_half, stem_quarter
 from .hints import HINTS, Hinted
 from .padding import crop, pad
 
@@ -157,6 +157,15 @@ class CheapMatting(nn.Module):
         """[N, 6, H, W] of any size -> alpha [N, 1, H, W] in 0..1."""
         x, box = pad(image_and_trimap)  # H and W are multiples of 32 from here on
         x = self.hinted(x)  # [N, 6 or 8, H, W]
+        answer = crop(self.head(self.features(x), x), box)
+        alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
+        return alpha
+
+    def features(self, x: Tensor) -> Tensor:
+        """All before the head: padded and hinted [N, 6 or 8, H, W] -> [N, C, H / 2, W / 2].
+
+        GroupNorm and the pyramid make every feature depend on the whole image; the head is local.
+        """
         half = self.stem_half(x)
         quarter = self.stem_quarter(half)
         before, state = quarter, self.stem_eighth(quarter)
@@ -167,13 +176,11 @@ class CheapMatting(nn.Module):
                 taps.append(state)
         eighth, sixteenth, deepest = taps
         y = torch.cat([self.pyramid(deepest), deepest], dim=1)
-        y = self.decoder_16(torch.cat([up(y), sixteenth], dim=1))
-        y = self.decoder_8(torch.cat([up(y), eighth], dim=1))
-        y = self.decoder_4(torch.cat([up(y), quarter], dim=1))
-        y = self.decoder_2(torch.cat([up(y), half], dim=1))
-        answer = crop(self.head(y, x), box)
-        alpha: Tensor = _ClampWithGradient.apply(answer) if self.training else answer.clamp(0.0, 1.0)
-        return alpha
+        y = self.decoder_16(y, sixteenth)
+        y = self.decoder_8(y, eighth)
+        y = self.decoder_4(y, quarter)
+        y = self.decoder_2(y, half)
+        return y
 
 
 class _ClampWithGradient(torch.autograd.Function):
@@ -192,7 +199,7 @@ class _ClampWithGradient(torch.autograd.Function):
 
 
 def _decoder(build: Builder, name: str, incoming: Channels, out: Channels, mid: int) -> nn.Module:
-    """A 1x1 convolution of what comes from below and from the side, then two blocks of a chosen kind."""
+    """A decoder whose blocks are of a chosen kind."""
 
     def block() -> nn.Module:
         kinds: dict[str | int | bool, Callable[[], nn.Module]] = {
@@ -200,7 +207,7 @@ def _decoder(build: Builder, name: str, incoming: Channels, out: Channels, mid: 
         }
         return build.choice(f"{name}.block", kinds, "residual")
 
-    return nn.Sequential(build.sized(lambda i, o: nn.Conv2d(i, o, 1), incoming, out), block(), block())
+    return Decoder(build.sized(lambda i, o: nn.Conv2d(i, o, 1), incoming, out), block(), block())
 
 
 def require_cells(genotype: Genotype, source: str) -> None:

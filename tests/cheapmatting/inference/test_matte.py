@@ -33,6 +33,19 @@ def bright_network(seed: int = 0) -> CheapMatting:
     return network
 
 
+def counted(matter: Matter) -> list[tuple[int, ...]]:
+    """A list that grows by the input's shape whenever the network runs."""
+    calls: list[tuple[int, ...]] = []
+    features = matter.engine.features
+
+    def counting(x: torch.Tensor) -> torch.Tensor:
+        calls.append(tuple(x.shape))
+        return features(x)
+
+    matter.engine.features = counting  # type: ignore[method-assign]
+    return calls
+
+
 @pytest.fixture(scope="module")
 def matter() -> Matter:
     return Matter(bright_network(), "cpu")
@@ -61,29 +74,26 @@ def test_unknown_pixels_are_the_networks(matter: Matter) -> None:
     with torch.no_grad():
         answer = matter.network(torch.from_numpy(planes)[None])[0, 0].numpy()
     unknown = trimap == 128
-    np.testing.assert_allclose(matter.matte(image, trimap)[unknown], answer[unknown], atol=1e-5)
+    np.testing.assert_allclose(matter.matte(image, trimap)[unknown], answer[unknown], atol=1e-4)
     assert answer[unknown].std() > 0.1
 
 
 def test_the_network_does_not_run_where_nothing_is_unknown() -> None:
-    network = small_network()
-    calls: list[int] = []
-    network.register_forward_hook(lambda *_: calls.append(1))
-    matter = Matter(network, "cpu")
+    matter = Matter(small_network(), "cpu")
+    calls = counted(matter)
     image, trimap = photograph(20, 30)
     matter.matte(image, trimap)
-    assert calls == [1]
+    assert len(calls) == 1
     trimap[trimap == 128] = 255
     np.testing.assert_array_equal(matter.matte(image, trimap), (trimap == 255).astype(np.float32))
-    assert calls == [1]
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(("views", "mirrors"), [(2, [np.fliplr]), (4, [np.fliplr, np.flipud])])
 def test_with_views_a_mirror_image_has_the_mirrored_alpha(views: Literal[2, 4], mirrors: list[Mirror]) -> None:
     network = bright_network()
-    calls: list[int] = []
-    network.register_forward_hook(lambda *_: calls.append(1))
     one, several = Matter(network, "cpu"), Matter(network, "cpu", views)
+    calls = counted(several)
     image, trimap = photograph(50, 61)
     alpha = several.matte(image, trimap)
     assert len(calls) == views
