@@ -35,12 +35,13 @@ def alpha_in_windows(engine: Engine, features: Tensor, x: Tensor, unknown: Tenso
             inner = slice(top, top + CELL), slice(left, left + CELL)
             if not unknown[inner].any():
                 continue
-            half = (slice(start // 2, (start + size) // 2) for start, size in ((start_row, rows), (start_column, columns)))
+            half = (
+                slice(start // 2, (start + size) // 2) for start, size in ((start_row, rows), (start_column, columns))
+            )
             outer = slice(start_row, start_row + rows), slice(start_column, start_column + columns)
             answer = engine.head(features[(..., *half)], x[(..., *outer)])
             alpha[(..., *inner)] = answer[..., top - start_row :, left - start_column :][..., :CELL, :CELL]
     return alpha.clamp_(0, 1)
-
 
 
 def spans(size: int) -> list[tuple[int, int, int]]:
