@@ -7,6 +7,9 @@ import numpy as np
 
 from ..arrays import Bytes, Floats
 
+BAND = 2**22  # pixels whose colours are estimated at once: 50 MB for each of several maps
+REACH = 64  # rows that the two boxes of `estimate_foreground` reach, 90 / 2 + 6 / 2, and some more
+
 
 def estimate_foreground(image: Floats, alpha: Floats, radii: tuple[int, ...] = (90, 6)) -> Floats:
     """Foreground colours from an image and its alpha: *blur fusion*, applied once for each radius.
@@ -37,6 +40,15 @@ def estimate_foreground(image: Floats, alpha: Floats, radii: tuple[int, ...] = (
 
 def cut_out(image: Bytes, alpha: Floats) -> Bytes:
     """A straight RGBA cut-out, uint8 [H, W, 4], of an image uint8 RGB [H, W, 3] by its alpha float32 [H, W]."""
-    colours = estimate_foreground(image.astype(np.float32) / np.float32(255), alpha)
-    straight = np.dstack([colours, alpha])
-    return np.rint(straight * 255).astype(np.uint8)
+    height, width = alpha.shape
+    cutout = np.empty((height, width, 4), np.uint8)
+    rows = max(BAND // width, 2 * REACH)
+    for start in range(0, height, rows):
+        top, stop = max(start - REACH, 0), min(start + rows, height)
+        seen = slice(top, stop + REACH)
+        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), alpha[seen])[
+            start - top : stop - top
+        ]
+        cutout[start:stop, :, :3] = np.rint(colours * 255)
+    cutout[..., 3] = np.rint(alpha * 255)
+    return cutout

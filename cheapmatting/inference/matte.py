@@ -23,7 +23,7 @@ from ..model.lookup import DEFAULT_WEIGHTS
 from ..model.network import CheapMatting
 from ..model.padding import crop, pad
 from ..model.weights import load
-from ..trimap import LEVELS, UNKNOWN, encode_trimap, known_pixels_kept, read_trimap
+from ..trimap import LEVELS, UNKNOWN, known_pixels_kept, read_trimap
 from .engines.choice import make_engine
 from .foreground import cut_out
 from .memory import largest
@@ -73,10 +73,11 @@ class Matter:
         if region not in REGIONS:
             raise UserError(f"region: expected {' or '.join(REGIONS)}, got {region}")
         self.views = VIEWS[:views]
+        self.device = choose(device)
         self.region = region
         self.max_memory = max_memory
         self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
-        self.engine, self.computed_by = make_engine(self.network, engine, precision, choose(device))
+        self.engine, self.computed_by = make_engine(self.network, engine, precision, self.device)
 
     @torch.inference_mode()
     def matte(self, image: Bytes, trimap: Bytes) -> Floats:
@@ -102,17 +103,23 @@ class Matter:
 
     def _seen(self, image: Bytes, trimap: Bytes) -> Floats:
         """The network's alpha of one region, where it is unknown."""
-        planes = np.concatenate([image.transpose(2, 0, 1) / np.float32(255), encode_trimap(trimap)])
-        inputs = torch.from_numpy(planes)[None]  # [1, 6, H, W]
-        alphas = [self._alpha(inputs.flip(axes)).flip(axes) for axes in self.views]
+        planes = np.empty((*trimap.shape, 6), np.float32)  # [H, W, 6]: the memory order of channels_last
+        np.divide(image, np.float32(255), out=planes[..., :3])
+        planes[..., 3:] = trimap[..., None] == LEVELS
+        inputs = torch.from_numpy(planes).permute(2, 0, 1)[None].to(self.device)  # [1, 6, H, W]
+        alphas = [_mirrored(self._alpha(_mirrored(inputs, axes)), axes) for axes in self.views]
         alpha: Floats = (sum(alphas[1:], start=alphas[0]) / len(alphas))[0, 0].numpy()
         return alpha
 
     def _alpha(self, inputs: Tensor) -> Tensor:
         """[1, 6, H, W] -> [1, 1, H, W]."""
-        padded, box = pad(inputs)
-        x = self.network.hinted(padded)
-        return crop(alpha_in_windows(self.engine, self.engine.features(x), x, padded[0, 4] > 0), box)
+        x, box = pad(inputs)
+        x = self.network.hinted(x).contiguous(memory_format=torch.channels_last)
+        return crop(alpha_in_windows(self.engine, self.engine.features(x), x, unknown=(x[0, 4] > 0).cpu()), box)
+
+
+def _mirrored(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return x.flip(axes) if axes else x  # flip copies, also along no axis
 
 
 def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_only: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The options of a command that say how the network is computed: `--engine`, `--precision`, `--region`, `--max-memory`."""
+"""The options of a command that say how the network is computed: engine, precision, region, memory."""
 
 from __future__ import annotations
 

@@ -39,9 +39,8 @@ def regions(trimap: Bytes, region: str, largest: float) -> list[Region]:
 
     Args:
         trimap: uint8 [H, W].
-        region: `exact`: the whole image; `near`: the smallest rectangle that holds what is unknown, and `CONTEXT` around
-            it.
-        largest: pixels; a larger rectangle is divided into overlapping tiles.
+        region: `exact`: the whole image; `near`: the smallest rectangle that holds what is unknown, with `CONTEXT`.
+        largest: pixels; a larger rectangle is divided into overlapping tiles, not smaller than `SMALLEST_TILE` a side.
     """
     height, width = trimap.shape
     unknown = trimap == UNKNOWN
@@ -70,9 +69,10 @@ Axis = list[tuple[slice, Floats]]
 def _tiles(rows: slice, columns: slice, largest: float) -> tuple[Axis, Axis]:
     """A grid of overlapping tiles of at most `largest` pixels, as nearly square as the rectangle's sides allow."""
     height, width = rows.stop - rows.start, columns.stop - columns.start
+    largest = max(largest, SMALLEST_TILE**2)
     if height * width <= largest:
         return _axis(rows, height), _axis(columns, width)
-    side = int(max(largest, SMALLEST_TILE**2) ** 0.5) // ALIGNED * ALIGNED
+    side = int(largest**0.5) // ALIGNED * ALIGNED
     tall, wide = min(height, side), min(width, side)
     if tall < side:  # a flat image: the tiles are wider
         wide = min(width, int(largest / tall) // ALIGNED * ALIGNED)

@@ -35,12 +35,10 @@ def alpha_in_windows(engine: Engine, features: Tensor, x: Tensor, unknown: Tenso
             inner = slice(top, top + CELL), slice(left, left + CELL)
             if not unknown[inner].any():
                 continue
-            half = (
-                slice(start // 2, (start + size) // 2) for start, size in ((start_row, rows), (start_column, columns))
-            )
             outer = slice(start_row, start_row + rows), slice(start_column, start_column + columns)
-            answer = engine.head(features[(..., *half)], x[(..., *outer)])
-            alpha[(..., *inner)] = answer[..., top - start_row :, left - start_column :][..., :CELL, :CELL]
+            half = [slice(axis.start // 2, axis.stop // 2) for axis in outer]
+            answer = engine.head(features[:, :, half[0], half[1]], x[:, :, outer[0], outer[1]])
+            alpha[0, 0][inner] = answer[0, 0, top - start_row :, left - start_column :][:CELL, :CELL]
     return alpha.clamp_(0, 1)
 
 

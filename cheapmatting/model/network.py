@@ -166,20 +166,17 @@ class CheapMatting(nn.Module):
 
         GroupNorm and the pyramid make every feature depend on the whole image; the head is local.
         """
-        half = self.stem_half(x)
-        quarter = self.stem_quarter(half)
-        before, state = quarter, self.stem_eighth(quarter)
-        taps = []
+        sides = [self.stem_half(x)]
+        sides.append(self.stem_quarter(sides[-1]))
+        before, state = sides[-1], self.stem_eighth(sides[-1])
         for index, cell in enumerate(self.cells):
             before, state = state, cell(before, state)
-            if index in self.taps:
-                taps.append(state)
-        eighth, sixteenth, deepest = taps
-        y = torch.cat([self.pyramid(deepest), deepest], dim=1)
-        y = self.decoder_16(y, sixteenth)
-        y = self.decoder_8(y, eighth)
-        y = self.decoder_4(y, quarter)
-        y = self.decoder_2(y, half)
+            if index in self.taps[:2]:
+                sides.append(state)
+        del before
+        y = torch.cat([self.pyramid(state), state], dim=1)
+        for decoder in (self.decoder_16, self.decoder_8, self.decoder_4, self.decoder_2):
+            y = decoder(y, sides.pop())  # what is read is let go: the maps grow from here on
         return y
 
 

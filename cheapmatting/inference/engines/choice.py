@@ -45,8 +45,8 @@ def make_engine(network: CheapMatting, engine: str, precision: str, device: torc
     Args:
         network: in eval mode, on any device.
         engine: `auto` or a key of `ENGINES`.
-        precision: `auto`, or one of `PRECISIONS`. `auto` is fp16 on CUDA and fp32 elsewhere: on a CPU, faster types move
-            alphas by a few levels, and nobody asked for that.
+        precision: `auto`, or one of `PRECISIONS`. `auto` is fp16 on CUDA and fp32 elsewhere: on a CPU, bf16
+            moves some alphas by a few levels, and nobody asked for that.
 
     Raises:
         UserError: another name, a package that is not installed, or an engine that does not compute in this precision

@@ -90,7 +90,7 @@ def _export(network: CheapMatting) -> Graphs:
     if find_spec("onnx") is None:
         raise UserError("engine: expected the package onnx, which is not installed; pip install 'cheapmatting[onnx]'")
     lean = for_graphs(network).cpu()
-    inputs = int(lean.stem_half[0].in_channels)
+    inputs = next(layer.in_channels for layer in lean.stem_half.modules() if isinstance(layer, nn.Conv2d))
     x = torch.rand(1, inputs, 128, 160)
     parts = {"features": (_Features(lean), {"x": x}), "head": (lean.head, {"features": lean.features(x), "x": x})}
     return Graphs(*(_exported(module, example, name) for name, (module, example) in parts.items()))
@@ -104,7 +104,7 @@ def _exported(module: nn.Module, example: dict[str, Tensor], output: str) -> byt
         torch.onnx.export(
             module.eval(),
             tuple(example.values()),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=list(example),

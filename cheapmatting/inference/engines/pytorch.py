@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atldas.common.machine import release_memory
+
 from ...model.network import CheapMatting
 from .rewriting import for_pytorch, rewritten
 
@@ -23,6 +25,9 @@ class PyTorchEngine:
         self._head_dtype = torch.float32 if device.type == "cpu" else self._dtype
         self._head = lean.head.to(device, self._head_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         lean.head = nn.Identity()
+        if device.type == "cpu":
+            for decoder in (lean.decoder_4, lean.decoder_2):
+                decoder.register_forward_pre_hook(lambda *_: release_memory())
         self._network = lean.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()

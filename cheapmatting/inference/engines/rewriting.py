@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from atldas.operations import DepthwiseConv2d, FactorizedReduce
+from atldas.operations import FactorizedReduce
 
 from ...model.blocks import Decoder, GroupNorm, ResidualBlock, up
 from ...model.network import CheapMatting
@@ -92,8 +92,9 @@ class SplitDecoder(nn.Module):
         weight = self.merge.weight  # [out, below + side, 1, 1]
         y = up(F.conv2d(below, weight[:, : below.shape[1]], self.merge.bias))
         y += F.conv2d(side, weight[:, below.shape[1] :])
-        merged: Tensor = self.layers(y)
-        return merged
+        for layer in self.layers:  # calling the Sequential would hold on to its input until its end
+            y = layer(y)
+        return y
 
 
 class LeanResidualBlock(nn.Module):
@@ -108,7 +109,7 @@ class LeanResidualBlock(nn.Module):
 
 
 class PieceNorm(nn.Module):
-    """A `GroupNorm` in channels_last, without the copies to the usual memory order and back, as exact.
+    """A `GroupNorm` that overwrites its input, in channels_last, without copies to the usual memory order and back.
 
     Mean and variance are taken over pieces of rows by BatchNorm's kernel, which is exact for a few thousand pixels, and
     joined in float64. [N, C, H, W] -> the same, also in bfloat16.
@@ -117,21 +118,24 @@ class PieceNorm(nn.Module):
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
         self.groups, self.eps = norm.num_groups, norm.eps
-        # Buffers, and not parameters: they stay in float32 when the network becomes bfloat16.
+        # Plain tensors: they stay in float32 when the network becomes bfloat16.
         self.scale, self.shift = norm.weight.detach().float(), norm.bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self._one(image) for image in x.split(1)]) if len(x) > 1 else self._one(x)
+        for image in x.split(1):
+            self._normalise(image)
+        return x
 
-    def _one(self, x: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> None:
         pieces = x.split(max(1, PIECE // x.shape[3]), dim=2)
         shares = torch.tensor([piece.shape[2] / x.shape[2] for piece in pieces], dtype=torch.float64)
         moments = torch.stack([self._moments(piece) for piece in pieces], dim=-1) @ shares  # [2, C]: of x, of x^2
         mean, square = moments.reshape(2, self.groups, -1).mean(2)
         variance = square - mean * mean  # [groups]
         each = x.shape[1] // self.groups
-        statistics = (t.float().repeat_interleave(each) for t in (mean, variance))
-        return F.batch_norm(x, *statistics, self.scale, self.shift, eps=self.eps)
+        means, variances = (t.float().repeat_interleave(each) for t in (mean, variance))  # [C]
+        for piece in pieces:
+            piece.copy_(F.batch_norm(piece, means, variances, self.scale, self.shift, eps=self.eps))
 
     def _moments(self, x: Tensor) -> Tensor:
         """Means of x and of x^2, float64 [2, C]."""
@@ -148,14 +152,18 @@ class PlainNorm(nn.Module):
         channels, self.eps = norm.num_channels, norm.eps
         group = torch.arange(channels) * norm.num_groups // channels
         same = (group[:, None] == group).float()  # [C, C]
-        self.register_buffer("average", (same / same.sum(1, keepdim=True))[..., None, None])  # over a group's channels
-        self.register_buffer("scale", norm.weight.detach()[:, None, None])
-        self.register_buffer("shift", norm.bias.detach()[:, None, None])
+        # Plain tensors, which become constants: the exporter confuses buffers of equal values.
+        self.average = (same / same.sum(1, keepdim=True))[..., None, None]  # [C, C, 1, 1]: over a group's channels
+        self.scale, self.shift = (t.detach().cpu()[:, None, None] for t in (norm.weight, norm.bias))  # [C, 1, 1]
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - F.conv2d(x.mean((2, 3), keepdim=True), self.average)
-        variance = F.conv2d((centred * centred).mean((2, 3), keepdim=True), self.average)
+        centred = x - self._mean(x)
+        variance = self._mean(centred * centred)
         return centred * (self.scale * (variance + self.eps).rsqrt()) + self.shift
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """Of each channel's group, [N, C, 1, 1]: first along rows, because sums of few numbers are exact in float32."""
+        return F.conv2d(x.mean(3, keepdim=True).mean(2, keepdim=True), self.average)
 
 
 class PlainPReLU(nn.Module):
@@ -163,7 +171,7 @@ class PlainPReLU(nn.Module):
 
     def __init__(self, activation: nn.PReLU) -> None:
         super().__init__()
-        self.register_buffer("slope", activation.weight.detach()[:, None, None])
+        self.slope = activation.weight.detach().cpu()[:, None, None]  # [C, 1, 1]
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clamp_min(0) + self.slope * x.clamp_max(0)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cheapmatting.images import read_image
+from cheapmatting.inference import foreground
 from cheapmatting.inference.foreground import cut_out, estimate_foreground
 from cheapmatting.pipeline import example
 
@@ -97,3 +98,12 @@ def test_cut_out_is_straight_rgba() -> None:
     rim = np.abs(alpha - 0.5) < 0.2  # red there, not purple
     off, naive = (np.abs(colours[rim] / 255 - RED).max(axis=1).mean() for colours in (rgba[..., :3], image))
     assert off < 0.14 and naive > 2.5 * off
+
+
+def test_bands_of_a_large_image_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (500, 20, 3), dtype=np.uint8)
+    alpha = rng.random((500, 20), np.float32)
+    whole = cut_out(image, alpha)
+    monkeypatch.setattr(foreground, "BAND", 20 * 130)
+    assert np.abs(cut_out(image, alpha).astype(int) - whole).max() <= 1  # sums in another order

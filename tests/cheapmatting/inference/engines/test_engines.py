@@ -1,0 +1,123 @@
+"""Every engine computes what the network computes, and a wish that cannot be met is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import photograph, small_network
+
+from atldas.common.device import bfloat16_pays
+from atldas.common.errors import UserError
+from cheapmatting.images import read_image
+from cheapmatting.inference.engines import choice
+from cheapmatting.inference.engines.choice import ENGINES
+from cheapmatting.inference.engines.rewriting import PieceNorm, PlainNorm, for_graphs, for_pytorch, rewritten
+from cheapmatting.inference.matte import Matter
+from cheapmatting.model.blocks import GroupNorm
+from cheapmatting.model.network import CheapMatting
+from cheapmatting.pipeline import example
+from cheapmatting.trimap import read_trimap
+
+CPU = torch.device("cpu")
+READERS: list[tuple[Callable[[Path], np.ndarray], str]] = [(read_image, ".jpg"), (read_trimap, "_trimap.png")]
+
+
+def lively_network() -> CheapMatting:
+    """A network whose BatchNorms are no identities."""
+    network = small_network(1).eval()
+    generator = torch.Generator().manual_seed(2)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight.data, module.bias.data):
+                assert tensor is not None
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    network.head[4].bias.data.fill_(0.5)
+    return network
+
+
+@pytest.mark.parametrize("rewrite", [rewritten, for_pytorch, for_graphs])
+def test_rewritten_networks_have_the_same_features(rewrite: object) -> None:
+    network = lively_network()
+    x = torch.rand(2, 6, 96, 160).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = network.features(x)
+        lean = rewrite(network).to(memory_format=torch.channels_last)  # type: ignore[operator]
+        assert (lean.features(x) - expected).abs().max() < 1e-4 * expected.abs().max()
+        assert (network.features(x) == expected).all()  # the network itself is as before
+    assert expected.std() > 0.1
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in lean.modules())
+
+
+@pytest.mark.parametrize("kind", [PieceNorm, PlainNorm])
+@pytest.mark.parametrize(("mean", "deviation", "size"), [(1.0, 1.0, 512), (3.0, 0.03, 256)])
+def test_norms_are_exact(kind: type[torch.nn.Module], mean: float, deviation: float, size: int) -> None:
+    torch.manual_seed(0)
+    norm = GroupNorm(8, 16)
+    norm.weight.data.uniform_(0.5, 1.5)
+    norm.bias.data.normal_()
+    x = (torch.randn(1, 16, size, size) * deviation + mean).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        truth = torch.nn.GroupNorm.forward(norm.double(), x.double().contiguous())
+        assert (kind(norm.float())(x.clone(memory_format=torch.channels_last)) - truth).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_gives_the_networks_alpha_at_any_size(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(ENGINES[name].package)
+    if name != "torch":
+        pytest.importorskip("onnx")
+    monkeypatch.setenv("CHEAPMATTING_CACHE", str(tmp_path))
+    network = lively_network()
+    matter = Matter(network, "cpu", engine=name, precision="fp32")
+    assert (matter.engine.name, matter.engine.precision) == (name, "fp32")
+    for height, width in ((31, 31), (97, 130), (300, 270)):
+        image, trimap = photograph(height, width)
+        one_hot = np.stack([trimap == level for level in (0, 128, 255)])
+        planes = np.concatenate([image.transpose(2, 0, 1) / 255, one_hot]).astype(np.float32)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(planes)[None])[0, 0].numpy()
+        unknown = trimap == 128
+        np.testing.assert_allclose(matter.matte(image, trimap)[unknown], expected[unknown], atol=1e-4)
+        assert expected[unknown].std() > 0.01
+
+
+@pytest.mark.skipif(not bfloat16_pays(CPU), reason="this processor has no bf16")
+def test_bf16_is_another_precision_but_near() -> None:
+    image, trimap = (read(example(f"astronaut{end}"))[:256, 100:356] for read, end in READERS)
+    exact, fast = (Matter(device="cpu", engine="torch", precision=p).matte(image, trimap) for p in ("fp32", "bf16"))
+    unknown = trimap == 128
+    assert unknown.sum() > 1000
+    assert 0 < np.abs(exact - fast)[unknown].mean() < 1 / 255
+
+
+def test_auto_is_the_first_that_is_installed_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(choice.FASTEST, "fp32", ("openvino", "torch"))
+    monkeypatch.setattr(choice, "find_spec", lambda package: None if package == "openvino" else find_spec(package))
+    engine, line = choice.make_engine(small_network().eval(), "auto", "auto", CPU)
+    assert engine.name == "torch"
+    assert line == "engine: torch, fp32, on cpu; the fastest of those installed (torch)"
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "message"),
+    [
+        ("tensorrt", "auto", "engine: expected one of auto, torch, onnxruntime, openvino, got tensorrt"),
+        ("auto", "int8", "precision: expected one of auto, fp32, bf16, fp16, got int8"),
+        ("torch", "fp16", "precision: torch on a CPU computes in fp32 or bf16, got fp16"),
+        ("openvino", "fp32", "engine: openvino is not installed; pip install 'cheapmatting[openvino]'"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(
+    engine: str, precision: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda package: None if package == "openvino" else find_spec("torch"))
+    with pytest.raises(UserError) as error:
+        Matter(small_network(), "cpu", engine=engine, precision=precision)
+    assert str(error.value) == message

@@ -1,0 +1,126 @@
+"""Regions, windows and the bound of memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import photograph, small_network
+
+from atldas.common.errors import UserError
+from cheapmatting.inference import windows
+from cheapmatting.inference.matte import Matter
+from cheapmatting.inference.memory import bytes_per_pixel, largest, parse_memory
+from cheapmatting.inference.regions import SMALLEST_TILE, regions
+from cheapmatting.inference.windows import alpha_in_windows, spans
+from cheapmatting.model.blocks import FullHead, HalfHead
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 3000), width=st.integers(1, 3000), tile=st.integers(1, 1500))
+def test_weights_of_regions_sum_to_one_and_tiles_are_small(height: int, width: int, tile: int) -> None:
+    total = np.zeros((height, width), np.float32)
+    for region in regions(np.full((height, width), 128, np.uint8), "exact", tile * tile):
+        weights = region.row_weights[:, None] * region.column_weights
+        assert weights.shape == total[region.box].shape
+        assert weights.size <= max(tile, SMALLEST_TILE) ** 2
+        total[region.box] += weights
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_near_is_what_is_unknown_with_context_and_tiles_without_unknown_pixels_are_left_out() -> None:
+    trimap = np.zeros((2000, 3000), np.uint8)
+    trimap[900:910, 1500:1520] = 128
+    (region,) = regions(trimap, "near", float("inf"))
+    assert (region.rows, region.columns) == (slice(640, 1184), slice(1216, 1792))
+    assert [r.box for r in regions(trimap, "exact", 1e9)] == [(slice(0, 2000), slice(0, 3000))]
+    assert 1 <= len(regions(trimap, "exact", 512 * 512)) <= 9  # of 7 x 11
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(48, 700).map(lambda half: 2 * half))
+def test_windows_are_equal_even_and_have_a_halo_or_end_with_the_image(size: int) -> None:
+    found = spans(size)
+    assert [start for start, _, _ in found] == list(range(0, size, windows.CELL))
+    assert len({length for _, _, length in found}) == 1
+    for start, outer, length in found:
+        stop = min(start + windows.CELL, size)
+        assert outer % 2 == 0 and outer >= 0 and outer + length <= size
+        assert outer == 0 or start - outer >= windows.HALO
+        assert outer + length == size or outer + length - stop >= windows.HALO
+
+
+@pytest.mark.parametrize("head", ["full", "half"])
+def test_the_head_on_windows_is_the_head_on_the_whole(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WINDOW", 64)
+    monkeypatch.setattr(windows, "CELL", 64 - 2 * windows.HALO)
+    torch.manual_seed(0)
+    module = {"full": FullHead, "half": HalfHead}[head](5, 6, (7, 4)).eval()
+    if isinstance(module, FullHead):
+        module[4].bias.data.fill_(0.5)
+    engine = Matter(small_network(), "cpu", engine="torch").engine
+    sizes: list[int] = []
+
+    def counted(features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        sizes.append(x.shape[2] * x.shape[3])
+        return module(features, x)
+
+    engine.head = counted  # type: ignore[method-assign]
+    features, x = torch.rand(1, 5, 80, 112), torch.rand(1, 6, 160, 224)
+    unknown = torch.zeros(160, 224, dtype=torch.bool)
+    unknown[:130, 150:] = unknown[150:, 3] = True
+    with torch.inference_mode():
+        expected = module(features, x).clamp(0, 1)
+        alpha = alpha_in_windows(engine, features, x, unknown)
+    assert (alpha - expected)[0, 0][unknown].abs().max() < 1e-6
+    assert expected.std() > 0.01
+    assert set(sizes) == {64 * 64} and len(sizes) < 20  # of 4 x 5 windows
+
+
+def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() -> None:
+    network = small_network().eval()
+    image, trimap = photograph(700, 900)
+    tight = Matter(network, "cpu", engine="torch", max_memory=parse_memory("440MiB"))
+    seen: list[int] = []
+    features = tight.engine.features
+
+    def counted(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[2] * x.shape[3])
+        return features(x)
+
+    tight.engine.features = counted  # type: ignore[method-assign]
+    alpha = tight.matte(image, trimap)
+    assert len(seen) > 1 and max(seen) <= max(largest(network, tight.max_memory, trimap.size), SMALLEST_TILE**2)
+    assert (alpha[trimap == 0] == 0).all() and (alpha[trimap == 255] == 1).all()
+    whole = Matter(network, "cpu", engine="torch").matte(image, trimap)
+    assert np.abs(alpha - whole).mean() < 0.1
+
+
+def test_sizes_of_memory() -> None:
+    assert [parse_memory(t) for t in ("2GiB", "1500 mb", "0.5gib", "700000000")] == [
+        2**31,
+        15 * 10**8,
+        2**29,
+        7 * 10**8,
+    ]
+    for text in ("", "2 apples", "0", "-1GB", "1e9"):
+        with pytest.raises(UserError, match=r"--max-memory: expected a size such as 2GiB"):
+            parse_memory(text)
+    network = small_network()
+    assert largest(network, None, 100) == float("inf")
+    assert largest(network, 2**31, 10**6) < 2**31 / bytes_per_pixel(network)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2000), (31, 31)])
+@pytest.mark.parametrize("region", ["exact", "near"])
+def test_odd_sizes_with_nothing_known_have_sensible_alphas(height: int, width: int, region: str) -> None:
+    image, trimap = photograph(height, width)
+    alpha = Matter(small_network(), "cpu", engine="torch", region=region).matte(image, np.full_like(trimap, 128))
+    assert alpha.shape == (height, width) and np.isfinite(alpha).all() and 0 <= alpha.min() <= alpha.max() <= 1
+
+
+def test_other_regions() -> None:
+    with pytest.raises(UserError, match="region: expected exact or near, got far"):
+        Matter(small_network(), "cpu", region="far")
