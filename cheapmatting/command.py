@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
 
+from .folder_command import TrimapSource, add_trimap_and_folder_options, matte_many, trimap_source
+from .folders import is_many
 from .inference.options import add_computing_options, computing
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
@@ -20,6 +23,13 @@ MODULES = {
 }
 
 VARIANT = "a genotype, a model, a run's folder, or a shipped name: cheapmatting, default, cheapmatting-light"
+MATTE_EXAMPLES = """examples:
+  cheapmatting matte photo.jpg trimap.png -o cutout.png
+  cheapmatting matte photo.jpg --mask mask.png --width 2% -o cutout.png
+  cheapmatting matte photo.jpg --mask rembg:u2net -o cutout.png
+  cheapmatting matte photos/ --trimap trimaps/ --out cutouts/ --workers 2 --resume
+  cheapmatting matte 'photos/*.jpg' --mask segmentation.onnx --out cutouts/
+"""
 WEIGHTS = "a model, a published checkpoint, a training's folder, or the shipped cheapmatting-light"
 
 
@@ -59,8 +69,8 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_matte(verbs: Verbs) -> None:
     verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
-    verb.add_argument("image", type=Path, help="the photograph")
-    verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground")
+    verb.add_argument("image", type=Path, help="the photograph; or a folder or a quoted glob of them, with --out")
+    verb.add_argument("trimap", type=Path, nargs="?", help="its trimap: 0 background, 128 unknown, 255 foreground")
     verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
     verb.add_argument(
         "--weights",
@@ -75,8 +85,11 @@ def _add_matte(verbs: Verbs) -> None:
         default=1,
         help="average mirror images: better, as much slower (default: 1)",
     )
+    verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add_trimap_and_folder_options(verb)
     add_computing_options(verb)
+    verb.formatter_class, verb.epilog = argparse.RawDescriptionHelpFormatter, MATTE_EXAMPLES
     verb.set_defaults(handler=_matte)
 
 
@@ -130,11 +143,20 @@ def _matte(options: argparse.Namespace) -> int:
     from .inference.matte import Matter, matte_files
     from .model.lookup import DEFAULT_WEIGHTS
 
+    many = is_many(options.image)
+    source = None if many else trimap_source(options)
     name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
     output = options.output or options.image.with_name(name)
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
     print(matter.computed_by, file=sys.stderr)
-    matte_files(matter, options.image, options.trimap, output, options.alpha)
+
+    def matte_one(image: Path, trimap: TrimapSource, output: Path) -> None:
+        matte_files(matter, image, trimap, output, options.alpha)
+
+    if many:
+        return matte_many(options, matte_one)
+    assert source is not None
+    matte_one(options.image, source, output)
     print(output)
     return 0
 

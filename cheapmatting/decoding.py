@@ -194,7 +194,9 @@ def _deep(stream: BinaryIO, name: str) -> npt.NDArray[Any]:
     stream.seek(0)
     pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
-        raise UserError(f"{name}: expected 8 or 16 bits per channel, got {'a damaged file' if pixels is None else pixels.dtype}")
+        raise UserError(
+            f"{name}: expected 8 or 16 bits per channel, got {'a damaged file' if pixels is None else pixels.dtype}"
+        )
     order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
     return pixels[..., None] if pixels.ndim == 2 else cv2.cvtColor(pixels, order[pixels.shape[2]])
 

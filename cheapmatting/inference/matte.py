@@ -7,6 +7,7 @@ cutout = cut_out(image, alpha)          # uint8 RGBA [H, W, 4]
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -122,13 +123,19 @@ def _mirrored(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x.flip(axes) if axes else x  # flip copies, also along no axis
 
 
-def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_only: bool = False) -> None:
+def matte_files(
+    matter: Matter, image: Path, trimap: Path | Callable[[Bytes], Bytes], output: Path, alpha_only: bool = False
+) -> None:
     """Read an image and a trimap, write the RGBA cut-out, or the alpha as a grey image.
+
+    Args:
+        trimap: its file, or a function that makes it from the image's pixels (see `read_pair`).
 
     Raises:
         UserError: a file that cannot be read or written, or sizes that differ.
     """
-    if output.resolve() in (image.resolve(), trimap.resolve()):
+    inputs = [image, trimap] if isinstance(trimap, Path) else [image]
+    if output.resolve() in [path.resolve() for path in inputs]:
         raise UserError(f"{output}: expected another file than the input, which would be overwritten; name one with -o")
     if output.is_dir():
         raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {output / 'cutout.png'}")
@@ -138,13 +145,18 @@ def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_o
     write_image(output, np.rint(alpha * 255).astype(np.uint8) if alpha_only else cut_out(pixels, alpha))
 
 
-def read_pair(image: Path, trimap: Path) -> tuple[Bytes, Bytes]:
+def read_pair(image: Path, trimap: Path | Callable[[Bytes], Bytes]) -> tuple[Bytes, Bytes]:
     """A photograph, uint8 RGB [H, W, 3], and its trimap, uint8 [H, W] of 0, 128 and 255.
+
+    A function makes the trimap from the photograph's pixels.
 
     Raises:
         UserError: a file that cannot be read, or sizes that differ.
     """
-    pixels, known = read_image(image), read_trimap(trimap)
+    pixels = read_image(image)
+    if not isinstance(trimap, Path):
+        return pixels, trimap(pixels)
+    known = read_trimap(trimap)
     require_same_size(trimap, known, image, pixels)
     return pixels, known
 

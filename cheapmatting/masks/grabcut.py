@@ -58,8 +58,8 @@ def grab_cut(
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image, np.uint8)
     marks = _marks(small, scale, rectangle, inside, outside)
     cv2.setRNGSeed(0)  # OpenCV's k-means draws its first centres
-    colours = np.zeros((1, 65)), np.zeros((1, 65))  # OpenCV's mixtures of background and foreground
-    cv2.grabCut(small, marks, None, *colours, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    behind, before = np.zeros((1, 65)), np.zeros((1, 65))  # OpenCV's mixtures of colours
+    cv2.grabCut(small, marks, (0, 0, 1, 1), behind, before, ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if not found.any():
         raise UserError("GrabCut found no foreground; expected a tighter --rectangle, or more points with --inside")

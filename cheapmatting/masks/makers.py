@@ -74,7 +74,7 @@ def _imported(module: str, name: str) -> Callable[[Bytes], Any]:
     function = getattr(found, name, None)
     if not callable(function):
         raise UserError(f"--mask {module}:{name}: expected a function of {module}, but it has no {name}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def rembg_mask(model: str) -> MaskMaker:

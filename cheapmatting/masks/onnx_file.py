@@ -69,7 +69,7 @@ class OnnxMask:
             raise UserError(
                 f"{path}: expected its own input size {width}x{height}, got {self._size[0]}x{self._size[1]}"
             )
-        self._mean, self._std = np.float32(settings.mean or MEAN), np.float32(settings.std or STD)
+        self._mean, self._std = (np.array(three, np.float32) for three in (settings.mean or MEAN, settings.std or STD))
         self._logits = bool(settings.logits)
 
     def __call__(self, image: Bytes) -> Bytes:

@@ -74,4 +74,4 @@ def trimap_by_network(network: MaskMaker, width: Width) -> TrimapMaker:
 
 def trimap_by_file(path: Path, width: Width) -> TrimapMaker:
     """The trimap of the one photograph whose mask is the file."""
-    return lambda image: trimap_from_mask(fitted(read_mask(path), *image.shape[:2], str(path)), width)
+    return lambda image: trimap_from_mask(fitted(read_mask(path), image.shape[0], image.shape[1], str(path)), width)

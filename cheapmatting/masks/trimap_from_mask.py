@@ -12,14 +12,13 @@ from atldas.common.errors import UserError
 
 from ..arrays import Bytes
 from ..images import read_alpha
+from ..rough_trimap import same_aspect
 from ..trimap import BACKGROUND, FOREGROUND, make_trimap
 from .width import DEFAULT_WIDTH, Width
 
 # Levels up to 12 count as background and from 243 as foreground: networks seldom answer exactly 0 and 255, and JPEG
 # blurs them. What lies between is uncertain.
 CERTAIN_BACKGROUND, CERTAIN_FOREGROUND = 12, 243
-# The sides of a mask and its photograph may differ in proportion by this much, which is rounding.
-SAME_ASPECT = 0.02
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +70,7 @@ def fitted(mask: Bytes, height: int, width: int, name: str) -> Bytes:
     if mask.shape == (height, width):
         return mask
     h, w = mask.shape
-    if abs(h * width - w * height) > SAME_ASPECT * max(h * width, w * height):
+    if not same_aspect(w, h, width, height):
         raise UserError(f"{name}: expected a mask of {width} x {height} pixels, as the photograph has, got {w} x {h}")
     log.warning("%s: resized from %d x %d to %d x %d, the photograph's size", name, w, h, width, height)
     return resized(mask, height, width)

@@ -1,0 +1,110 @@
+"""`cheapmatting matte` for a folder or a glob of photographs, and where the trimaps of one or many come from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from atldas.common.errors import UserError
+from atldas.common.verbs import interrupted
+
+from .folders import Job, find_jobs, run_jobs
+from .masks.makers import is_mask_maker
+from .masks.options import (
+    TrimapMaker,
+    add_mask_options,
+    add_width_option,
+    network_of,
+    trimap_by_file,
+    trimap_by_network,
+    width_of,
+)
+
+# A trimap's file, or what makes the trimap of a photograph.
+TrimapSource = Path | TrimapMaker
+# Photograph, trimap, output: mattes one.
+MatteOne = Callable[[Path, TrimapSource, Path], None]
+
+
+def add_trimap_and_folder_options(verb: argparse.ArgumentParser) -> None:
+    """What `trimap_source` and `matte_many` read, besides `image`, `trimap` and `force`."""
+    verb.add_argument("--trimap", dest="trimap_option", type=Path, metavar="FILE|FOLDER", help="the same as TRIMAP")
+    add_mask_options(verb)
+    add_width_option(verb)
+    verb.add_argument("--out", type=Path, metavar="FOLDER", help="for a folder or glob of photographs: where to write")
+    verb.add_argument(
+        "--workers", type=int, default=1, help="photographs at once, each with its own memory (default: 1)"
+    )
+    verb.add_argument("--resume", action="store_true", help="with --out: leave out what is done")
+
+
+def trimap_source(options: argparse.Namespace) -> TrimapSource:
+    """Where the trimap of the one photograph comes from, as the options say.
+
+    Raises:
+        UserError: they name none, or two, or what cannot be used.
+    """
+    trimap = _the_trimap(options)
+    if trimap is not None:
+        return trimap
+    if is_mask_maker(options.mask):
+        return trimap_by_network(network_of(options), width_of(options))
+    return trimap_by_file(Path(options.mask), width_of(options))
+
+
+def _the_trimap(options: argparse.Namespace) -> Path | None:
+    """TRIMAP or `--trimap`; None where there is `--mask`."""
+    given = [value for value in (options.trimap, options.trimap_option, options.mask) if value is not None]
+    if len(given) != 1:
+        raise UserError(f"expected one of TRIMAP, --trimap and --mask, got {len(given) or 'none'}")
+    trimap: Path | None = options.trimap or options.trimap_option
+    if trimap is not None and options.width is not None:
+        raise UserError("--width: expected --mask beside it; a trimap has its width already")
+    return trimap
+
+
+def matte_many(options: argparse.Namespace, matte_one: MatteOne) -> int:
+    """Matte the photographs of a folder or a glob; returns the exit status: 1 if some failed.
+
+    Raises:
+        UserError: options that do not fit together, or folders that cannot be used.
+    """
+    if options.out is None or options.output is not None:
+        raise UserError(f"{options.image}: expected a folder to write to, with --out and without -o")
+    if options.workers < 1:
+        raise UserError(f"--workers: expected 1 or more, got {options.workers}")
+    partners, source_of = _sources(options)
+    jobs = find_jobs(options.image, partners, options.out)
+    outcome = run_jobs(
+        jobs,
+        lambda job: matte_one(job.image, source_of(job), job.output),
+        workers=options.workers,
+        resume=options.resume,
+        force=options.force,
+    )
+    print(outcome.summary(), file=sys.stderr)
+    if outcome.interrupted:
+        return interrupted(options.command)
+    print(options.out)
+    return 1 if outcome.failures else 0
+
+
+def _sources(options: argparse.Namespace) -> tuple[Path | None, Callable[[Job], TrimapSource]]:
+    """The folder of trimaps or masks, if there is one, and the source of a job's trimap."""
+    folder = _the_trimap(options)
+    if folder is None and is_mask_maker(options.mask):
+        make = trimap_by_network(network_of(options), width_of(options))
+        return None, lambda job: make
+    width = width_of(options)
+    kind, partners = ("mask", Path(options.mask)) if folder is None else ("trimap", folder)
+    if not partners.is_dir():
+        raise UserError(f"{partners}: expected a folder of {kind}s, as there are many photographs")
+
+    def source(job: Job) -> TrimapSource:
+        if job.partner is None:
+            raise UserError(f"{job.image}: expected a {kind} of the same name in {partners}, got none")
+        return job.partner if kind == "trimap" else trimap_by_file(job.partner, width)
+
+    return partners, source
