@@ -33,18 +33,24 @@ def trimap_from_mask(mask: Bytes, width: Width = DEFAULT_WIDTH) -> Bytes:
         UserError: the mask has no certain pixel of one of the two kinds, so that there is nothing to cut out.
     """
     levels = _stretched(mask)
-    known = np.full(levels.shape, 0.5, np.float32)
-    known[levels <= CERTAIN_BACKGROUND] = 0
-    known[levels >= CERTAIN_FOREGROUND] = 1
-    for value, name in ((0, "background (0 to 12)"), (1, "foreground (243 to 255)")):
-        if not (known == value).any():
-            raise UserError(f"mask: expected foreground and background, got no {name}")
+    if levels.min() > CERTAIN_BACKGROUND:
+        raise UserError(f"mask: expected foreground and background, got no background (0 to {CERTAIN_BACKGROUND})")
+    if levels.max() < CERTAIN_FOREGROUND:
+        raise UserError(f"mask: expected foreground and background, got no foreground ({CERTAIN_FOREGROUND} to 255)")
     band = width.pixels(*levels.shape)
-    trimap = make_trimap(known, outer=band - band // 2, inner=band // 2)
+    trimap = banded(levels, band)
     for level, name in ((FOREGROUND, "foreground"), (BACKGROUND, "background")):
         if not (trimap == level).any():
             log.warning("the band of %d pixels leaves no certain %s; a smaller --width keeps some", band, name)
     return trimap
+
+
+def banded(levels: Bytes, band: int) -> Bytes:
+    """The trimap uint8 [H, W] of `trimap_from_mask`, with a band of so many pixels; one of the kinds may be missing."""
+    known = np.full(levels.shape, 0.5, np.float32)
+    known[levels <= CERTAIN_BACKGROUND] = 0
+    known[levels >= CERTAIN_FOREGROUND] = 1
+    return make_trimap(known, outer=band - band // 2, inner=band // 2)
 
 
 def _stretched(mask: Bytes) -> Bytes:
