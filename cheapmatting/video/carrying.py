@@ -21,7 +21,7 @@ from .flow import Motion, motion
 # How much of the last alpha, moved along, an unknown pixel keeps where nothing speaks against it.
 STEADY = 0.5
 # What speaks against it: the colours differ from the last frame's by this many levels, or the alphas by this much.
-OTHER_COLOUR, OTHER_ALPHA = 24.0, 0.5
+OTHER_COLOUR, OTHER_ALPHA = 12.0, 0.5
 log = logging.getLogger(__name__)
 
 MatteOf = Callable[[Bytes, Bytes], Floats]  # image uint8 [H, W, 3], trimap uint8 [H, W] -> alpha float32 [H, W]
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class _Last:
-    """What is kept of the last frame: grey uint8 [H, W] and its alpha, and how far from the outline the key's band goes."""
+    """What is kept of the last frame: grey uint8 [H, W], alpha, and how far from the outline the key's band goes."""
 
     grey: Bytes
     alpha: Floats

@@ -52,7 +52,7 @@ def motion(before: Bytes, now: Bytes) -> Motion:
     allowed = NEAR + NEAR_SHARE * np.linalg.norm(back, axis=2)
     trusted = (np.linalg.norm(returned, axis=2) <= allowed).astype(np.uint8)
     if scale < 1:
-        ratio = np.float32([width / small[0], height / small[1]])
+        ratio = np.array([width / small[0], height / small[1]], np.float32)
         back = np.asarray(cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) * ratio, np.float32)
         trusted = np.asarray(cv2.resize(trusted, (width, height), interpolation=cv2.INTER_NEAREST))
     return Motion(back, trusted > 0)
