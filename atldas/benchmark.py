@@ -7,13 +7,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from .common.config import from_dict, read_settings
+from .common.config import from_dict
 from .common.config_errors import suggestion
 from .common.device import choose as choose_device
 from .common.errors import UserError
-from .common.progress import progress
+from .common.progress import progress, without_progress
 from .compare import parse_seeds
-from .experiment import Experiment
+from .experiment import Experiment, read_experiment
 from .regret import CURVES_CSV, CURVES_MD, CURVES_PNG, stacked, write_regret
 from .samplers import TRAINING_SAMPLERS
 from .supernet_quality import (
@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", help="such as 0..9 or 1,5,7 (default: 0..9; with --supernet: 0)")
     parser.add_argument("--budget", type=_count, default=200, help="architectures that a strategy may ask for (200)")
     parser.add_argument("--units", type=float, help="nasbench201: the most convolution units of a cell, of 54")
-    parser.add_argument("--supernet", metavar="EXPERIMENT", help="train the supernet of a search's YAML file")
+    parser.add_argument(
+        "--supernet", metavar="EXPERIMENT", help="train this search's supernet: a YAML file or a shipped name"
+    )
     parser.add_argument("--samplers", default="uniform,strict_fairness", help="(default: uniform,strict_fairness)")
     parser.add_argument("--cells", type=_count, default=150, help="cells in each group (default: 150)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="with --supernet")
@@ -99,7 +101,8 @@ def _curves(options: argparse.Namespace) -> int:
             found = []
             for seed in seeds:
                 oracle = TableOracle(judged, options.budget, f"benchmark: {name}, seed {seed}")
-                driver.drive(name, oracle, seed)
+                with without_progress():
+                    driver.drive(name, oracle, seed)
                 best = oracle.best_so_far()
                 figures = {c: reported.look_up(c, f"{oracle.purpose}: the best so far") for c in dict.fromkeys(best)}
                 found.append([figures[code] for code in best])
@@ -124,7 +127,7 @@ def _supernets(options: argparse.Namespace) -> int:
     if options.benchmark != "nasbench201":
         raise UserError("--supernet: expected the benchmark nasbench201, whose networks can be built")
     samplers = _names(options.samplers, tuple(TRAINING_SAMPLERS), "--samplers")
-    settings, source = read_settings(options.supernet, options.set)
+    settings, source = read_experiment(options.supernet, options.set)
     experiment = from_dict(Experiment, settings, source)
     if experiment.space != "nasbench201":
         raise UserError(f"{options.supernet}: space: expected nasbench201, got {experiment.space}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -25,12 +25,14 @@ from .common.errors import UserError
 from .cost_tables import CostTables
 from .distribution import Distribution, Factor
 from .genotype import Genotype
+from .peak_memory import PeakMemory
 from .profile_file import LatencyProfile
 from .space import Space
 from .variables import Choices, Variable, edge_variable
 
 BINS = 4000
 KINDS = ("gmacs", "mparameters", "latency_ms", "units")
+TRIES = 1000  # for each child drawn, where there is a condition besides the cost
 ABSENT = -1  # the option of a variable that does not count
 State = tuple[int, ...]
 Table = dict[State, npt.NDArray[np.float64]]  # options of the variables that matter later -> [bins + 1]
@@ -38,12 +40,13 @@ Table = dict[State, npt.NDArray[np.float64]]  # options of the variables that ma
 
 @config
 class BudgetConfig:
-    """The most that a child may cost; one of these.
+    """The most that a child may cost: one of these, and `peak_mib` beside it or alone.
 
     Attributes:
         gmacs: thousand millions of multiply-adds for one input of the task's size.
         mparameters: millions of trainable values.
         latency_ms: milliseconds for one input, by the file `profile` that `atldas profile` wrote.
+        peak_mib: mebibytes of activations alive at once for one input, see `peak_memory`.
         units: with `unit_costs`, operation -> cost of one edge with it; other operations cost nothing.
     """
 
@@ -51,12 +54,13 @@ class BudgetConfig:
     mparameters: Annotated[float, Gt(0)] | None = None
     latency_ms: Annotated[float, Gt(0)] | None = None
     profile: FilePath | None = None
+    peak_mib: Annotated[float, Gt(0)] | None = None
     units: Annotated[float, Gt(0)] | None = None
     unit_costs: dict[str, Annotated[float, Ge(0)]] | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in KINDS if getattr(self, name) is not None]
-        if len(given) != 1:
+        if len(given) > 1 or not (given or self.peak_mib):
             raise ValueError(f"one of {', '.join(KINDS)}, not {' and '.join(given) or 'none'}")
         if (self.units is None) != (self.unit_costs is None):
             raise ValueError("units and unit_costs together")
@@ -103,11 +107,17 @@ class _Step:
 class Budget:
     """Draws and lists children whose cost is at most `limit`.
 
+    Args:
+        keeps: another condition that children must fulfil, which no sum expresses. Those that do not are passed over.
+
     Raises:
         UserError: not even the cheapest child is within the limit.
     """
 
-    def __init__(self, costs: CostTables, limit: float, what: str = "cost", bins: int = BINS) -> None:
+    def __init__(self, costs: CostTables, limit: float, what: str = "cost", bins: int = BINS,
+        keeps: Callable[[Genotype], bool] = lambda child: True,
+    ) -> None:  # fmt: skip
+        self.keeps = keeps
         self.space, self.costs, self.limit, self.bins = costs.space, costs, limit, bins
         least = [float(factor.table.min()) if _always(self.space, factor) else 0.0 for factor in costs.factors]
         room = limit - costs.constant - sum(least)
@@ -124,7 +134,7 @@ class Budget:
 
     def allows(self, child: Genotype) -> bool:
         """Whether the child's true cost is within the limit."""
-        return self.costs.of(child) <= self.limit * (1 + 1e-12)
+        return self.costs.of(child) <= self.limit * (1 + 1e-12) and self.keeps(child)
 
     @torch.no_grad()
     def sample(
@@ -133,7 +143,13 @@ class Budget:
         """Children from the distribution, or uniform ones, conditional on the budget."""
         log_p = _log_probabilities(distribution, uniform)
         tables = self._tables(log_p, best=False)
-        return [self.space.genotype(self._drawn(log_p, tables, generator)) for _ in range(count)]
+        found: list[Genotype] = []
+        for _ in range(TRIES * count):
+            child = self.space.genotype(self._drawn(log_p, tables, generator))
+            found += [child] if self.keeps(child) else []
+            if len(found) == count:
+                return found
+        raise UserError(f"budget: of {TRIES * count} children {len(found)} keep it all; raise a limit")
 
     @torch.no_grad()
     def most_probable(self, distribution: Distribution, n: int) -> list[tuple[float, Genotype]]:
@@ -153,7 +169,8 @@ class Budget:
             if bound == np.inf:
                 break
             if number == len(self._steps):
-                found.append((total, self.space.genotype(_counted(decided))))
+                child = self.space.genotype(_counted(decided))
+                found += [(total, child)] if self.keeps(child) else []
                 continue
             for index, state, rest, value in self._branches(number, decided, left, log_p):
                 ahead = total + value
@@ -211,22 +228,42 @@ class Budget:
         return tables
 
 
-def make_budget(settings: BudgetConfig, macs: CostTables, parameters: CostTables) -> Budget:
+def make_budget(
+    settings: BudgetConfig, macs: CostTables, parameters: CostTables, peak: PeakMemory | None = None
+) -> Budget:
     """The budget that an experiment asks for.
 
     Raises:
         UserError: not even the cheapest child is within it, or a profile of another network.
     """
+    budget = Budget(*_additive(settings, macs, parameters))
+    if settings.peak_mib is None:
+        return budget
+    assert peak is not None
+    known, limit = peak, settings.peak_mib * 2**20
+    budget.keeps = lambda child: known.of(child) <= limit
+    try:
+        budget.sample(Distribution(macs.space), torch.Generator().manual_seed(0), uniform=True)
+    except UserError as error:
+        raise UserError(
+            f"budget: peak_mib: expected a limit that some child keeps, got {settings.peak_mib:g}; raise it"
+        ) from error
+    return budget
+
+
+def _additive(settings: BudgetConfig, macs: CostTables, parameters: CostTables) -> tuple[CostTables, float, str]:
+    """The tables, the limit in their unit, and its name."""
     if settings.latency_ms is not None:
         assert settings.profile is not None
         profile = read_config(LatencyProfile, settings.profile)
-        return Budget(profile.tables(macs, settings.profile), settings.latency_ms, "latency_ms (in milliseconds)")
+        return profile.tables(macs, settings.profile), settings.latency_ms, "latency_ms (in milliseconds)"
     if settings.gmacs is not None:
-        return Budget(macs, settings.gmacs * 1e9, "gmacs (in multiply-adds)")
+        return macs, settings.gmacs * 1e9, "gmacs (in multiply-adds)"
     if settings.mparameters is not None:
-        return Budget(parameters, settings.mparameters * 1e6, "mparameters (in parameters)")
-    assert settings.units is not None and settings.unit_costs is not None
-    return Budget(unit_tables(macs.space, settings.unit_costs), settings.units, "units")
+        return parameters, settings.mparameters * 1e6, "mparameters (in parameters)"
+    if settings.units is not None:
+        return unit_tables(macs.space, settings.unit_costs or {}), settings.units, "units"
+    return CostTables(macs.space, 0.0, ()), 0.0, "nothing"
 
 
 def _always(space: Space, factor: Factor) -> bool:

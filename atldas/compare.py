@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .common.config import from_dict, load_object, read_settings, to_dict
+from .common.config import from_dict, load_object, to_dict
 from .common.errors import UserError
 from .common.runfolder import open_run
 from .comparison import MARKDOWN, PICTURE, RUNS, SUMMARY, RunRow, read_runs, write_comparison
-from .experiment import Experiment
+from .experiment import Experiment, read_experiment
 from .genotype import Genotype
 from .halving import one_line
 from .jobs import CLUSTERS, INTERRUPTED, Job, Outcome, run_jobs
@@ -48,7 +48,7 @@ def plan(options: argparse.Namespace) -> list[Planned]:
         UserError: faulty settings, strategies or seeds.
     """
     strategies, seeds = _words(options.strategies, "--strategies"), parse_seeds(options.seeds)
-    own = read_settings(options.experiment, options.set)[0].get("strategy", "atldas")
+    own = read_experiment(options.experiment, options.set)[0].get("strategy", "atldas")
     for strategy, _ in options.set_for:
         if strategy not in strategies:
             raise UserError(f"--set-for {strategy}: expected one of --strategies, {', '.join(strategies)}")
@@ -59,7 +59,7 @@ def plan(options: argparse.Namespace) -> list[Planned]:
             settings = [*options.set, f"strategy={strategy}", f"seed={seed}"]
             settings += [] if strategy == own else ["strategy_options={}"]  # those in the file are its own strategy's
             settings += [assignment for name, assignment in options.set_for if name == strategy]
-            experiment = from_dict(Experiment, *read_settings(options.experiment, settings))
+            experiment = from_dict(Experiment, *read_experiment(options.experiment, settings))
             words = ["search", options.experiment, "--device", options.device]
             words += [word for setting in settings for word in ("--set", setting)]
             words += [word for module in options.modules for word in ("--import", module)]
@@ -130,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  atldas compare search.yaml --strategies atldas,random,evolution --seeds 0..4 --jobs 2 \\\n"
         "      --set-for evolution strategy_options.cycles=50 --out runs/compared"
     )
-    parser.add_argument("experiment", help="the experiment's YAML file; its strategy and seed are replaced")
+    parser.add_argument("experiment", help="a search's YAML file or shipped name; strategy and seed are replaced")
     parser.add_argument("--strategies", required=True, metavar="A,B,C", help="names, or package.module:Class")
     parser.add_argument("--seeds", default="0..2", metavar="0..4", help="such as 0..4 or 1,5,7 (default: 0..2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting")
@@ -183,7 +183,7 @@ def _require_codes(experiment: Experiment) -> None:
 
 def _open(options: argparse.Namespace, planned: Sequence[Planned]) -> None:
     """Make or reopen the folder. What must not change on the way stands in its config.yaml."""
-    base = from_dict(Experiment, *read_settings(options.experiment, options.set))
+    base = from_dict(Experiment, *read_experiment(options.experiment, options.set))
     settings = {
         "experiment": {name: value for name, value in to_dict(base).items() if name != "seed"},
         "set_for": {

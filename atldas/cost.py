@@ -32,7 +32,7 @@ def cost(module: nn.Module, *shapes: Sequence[int]) -> Cost:
 
 def macs(module: nn.Module, forward: Callable[[nn.Module], object]) -> int:
     """MACs of `forward(module)`, the module being moved to the meta device (a copy: yours stays where it is)."""
-    meta = _on_meta(module)
+    meta = on_meta(module)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward(meta)
     return counter.get_total_flops() // 2
@@ -40,7 +40,7 @@ def macs(module: nn.Module, forward: Callable[[nn.Module], object]) -> int:
 
 def macs_by_part(module: nn.Module, *shapes: Sequence[int]) -> dict[str, int]:
     """MACs of each direct child of `module` in one forward pass, in the children's order."""
-    meta = _on_meta(module)
+    meta = on_meta(module)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         meta(*(torch.empty(shape, device="meta") for shape in shapes))
     counts = counter.get_flop_counts()
@@ -70,6 +70,6 @@ def _operation_cost(factory: Factory, channels: int, stride: int, height: int, w
     return cost(module, (1, channels, height, width))
 
 
-def _on_meta(module: nn.Module) -> nn.Module:
+def on_meta(module: nn.Module) -> nn.Module:
     """A copy in eval mode: in training mode BatchNorm refuses a single pooled pixel."""
     return copy.deepcopy(module).to("meta").eval()

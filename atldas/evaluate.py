@@ -87,5 +87,5 @@ def learnt(
     with progress(2 * count, "compare", "child") as bar:
         for kind, found in figures.items():
             children = [distribution.sample(generator, uniform=kind == "random") for _ in range(count)]
-            found += archive.measure_all(oracle, children, bar.update)
+            found += archive.measure_all(oracle, children, progress=bar.update)
     return figures

@@ -91,7 +91,7 @@ class Archive:
 
 
 def _shared(oracle: Oracle, children: Sequence[Genotype]) -> Iterator[float]:
-    """Figures that this process and the others measured, each every so manieth child."""
+    """Figures in the order of the children: in every round each process measures one."""
     rank, size = processes.rank(), processes.world_size()
     for first in range(0, len(children), size):
         now = children[first : first + size]

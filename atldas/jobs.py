@@ -62,9 +62,14 @@ def run_job(job: Job, stop: Interruption | None = None) -> Outcome:
     said = job.folder.with_name(job.folder.name + ".txt")
     with (
         said.open("w", encoding="utf-8") as output,
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment) as process,
+        # In a session of its own: Ctrl-C here must not be a second signal there, which ends a run at once.
+        subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+        ) as process,
     ):
         status = _awaited(process, stop)
+    if status and stop is not None and stop.requested:  # also one that was not yet ready to hear of it
+        status = INTERRUPTED
     lines = [line for line in said.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return Outcome(job, status, lines[-1] if lines else "")
 

@@ -205,13 +205,15 @@ def corrected(sums: CostTables, fitted: Sequence[Genotype], truths: npt.NDArray[
 
 
 def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Spearman's rank correlation; equal values share their mean rank."""
+    """Spearman's rank correlation; equal values share their mean rank. 0 where all values of one side are equal."""
 
     def ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
         ends = np.cumsum(counts)
         return (ends - (counts - 1) / 2)[inverse]
 
+    if not (np.ptp(a) and np.ptp(b)):
+        return 0.0
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 

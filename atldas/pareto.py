@@ -13,15 +13,19 @@ from matplotlib.figure import Figure
 
 from .budget import BudgetConfig, make_budget
 from .common.atomic import atomic_path
+from .common.config import from_dict, read_config
 from .common.device import choose as choose_device
 from .common.errors import UserError
+from .common.runfolder import CHECKPOINT, CONFIG, load_checkpoint
 from .cost_tables import parameter_tables
+from .experiment import Experiment
 from .genotype import Genotype
 from .halving import one_line
-from .searching import Search, load_search
+from .searching import Search
 
-KINDS = ("gmacs", "mparameters")
-UNITS = {"gmacs": 1e9, "mparameters": 1e6}
+KINDS = ("gmacs", "mparameters", "latency_ms")
+UNITS = {"gmacs": 1e9, "mparameters": 1e6, "latency_ms": 1.0}
+NAMES = {"gmacs": "GMACs", "mparameters": "million parameters", "latency_ms": "milliseconds"}
 
 
 class Point(NamedTuple):
@@ -33,20 +37,21 @@ class Point(NamedTuple):
     child: Genotype
 
 
-def pareto(running: Search, kind: str, limits: Sequence[float]) -> list[Point]:
+def pareto(running: Search, kind: str, limits: Sequence[float], profile: Path | None = None) -> list[Point]:
     """The best child for each limit, among those that the finished search proposes within it.
+
+    `profile` is a file of `atldas profile`, for limits in milliseconds.
 
     Raises:
         UserError: no child is within a limit.
     """
     macs, parameters = running.macs, parameter_tables(running.supernet)
-    costs = macs if kind == "gmacs" else parameters
     points = []
     for limit in limits:
-        running.context.budget = make_budget(_config(kind, limit), macs, parameters)
+        running.context.budget = budget = make_budget(_config(kind, limit, profile), macs, parameters)
         best = running.choose()[0]
         figure = list(best.figures.values())[-1]
-        points.append(Point(limit, costs.of(best.child) / UNITS[kind], figure, best.child))
+        points.append(Point(limit, budget.costs.of(best.child) / UNITS[kind], figure, best.child))
     return points
 
 
@@ -69,7 +74,7 @@ def pareto_figure(points: Sequence[Point], kind: str, metric: str) -> Figure:
     axis.plot([p.cost for p in points], [p.figure for p in points], "o-", color="#2b6cb0")
     for point in points:
         axis.annotate(f"≤ {point.limit:g}", (point.cost, point.figure), (6, 6), textcoords="offset points", fontsize=8)
-    axis.set_xlabel({"gmacs": "GMACs", "mparameters": "million parameters"}[kind])
+    axis.set_xlabel(NAMES[kind])
     axis.set_ylabel(metric)
     axis.grid(alpha=0.25)
     return figure
@@ -79,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `atldas pareto`."""
     parser.add_argument("run", type=Path, help="the folder of a finished search")
     for kind in KINDS:
-        parser.add_argument(f"--{kind}", metavar="A,B,C", help=f"limits in {kind}")
+        parser.add_argument(f"--{kind.replace('_', '-')}", metavar="A,B,C", help=f"limits in {NAMES[kind]}")
+    parser.add_argument("--profile", type=Path, help="the file of atldas profile, for --latency-ms")
     parser.add_argument("--out", type=Path, help="where to write (default: RUN/pareto)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
 
@@ -88,10 +94,14 @@ def run(options: argparse.Namespace) -> int:
     """Carry out `atldas pareto`."""
     given = [kind for kind in KINDS if getattr(options, kind)]
     if len(given) != 1:
-        raise UserError(f"expected one of {', '.join('--' + kind for kind in KINDS)}, got {len(given)}")
+        raise UserError(
+            f"expected one of {', '.join('--' + kind.replace('_', '-') for kind in KINDS)}, got {len(given)}"
+        )
+    if (given[0] == "latency_ms") != (options.profile is not None):
+        raise UserError("expected --latency-ms and --profile together")
     limits = _limits(getattr(options, given[0]), given[0])
     running = load_search(options.run, choose_device(options.device))
-    points = pareto(running, given[0], limits)
+    points = pareto(running, given[0], limits, options.profile)
     folder = options.out or options.run / "pareto"
     write_pareto(folder, points, given[0], running.task.metric)
     for point in points:
@@ -110,5 +120,25 @@ def _limits(text: str, kind: str) -> list[float]:
     return sorted(limits)
 
 
-def _config(kind: str, limit: float) -> BudgetConfig:
-    return BudgetConfig(gmacs=limit) if kind == "gmacs" else BudgetConfig(mparameters=limit)
+def _config(kind: str, limit: float, profile: Path | None) -> BudgetConfig:
+    return from_dict(BudgetConfig, {kind: limit} | ({"profile": str(profile)} if profile else {}), "the command line")
+
+
+def load_search(folder: Path, device: torch.device) -> Search:
+    """A finished search, from its run folder.
+
+    Raises:
+        UserError: no run is there, or it is not finished.
+    """
+    experiment = read_config(Experiment, folder / CONFIG)
+    running = Search(experiment, folder, device, str(folder / CONFIG))
+    if experiment.search.steps:
+        if not (folder / CHECKPOINT).exists():
+            raise UserError(f"{folder}: expected a finished search, got no {CHECKPOINT}; finish it with --resume")
+        running.load_state_dict(load_checkpoint(folder / CHECKPOINT))
+    if running.step < experiment.search.steps:
+        raise UserError(
+            f"{folder}: expected a finished search, got one at step {running.step} of {experiment.search.steps}; "
+            "finish it with --resume"
+        )
+    return running

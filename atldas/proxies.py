@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 
 from .builder import FixedBuilder
+from .common.config import key_of
+from .common.forked import in_processes
+from .common.progress import progress
 from .cost import parameters as count_parameters
 from .cost_tables import CostTables
 from .genotype import Genotype
@@ -94,12 +98,24 @@ def synflow(born: Newborns, child: Genotype) -> float:
     return math.log(flow) if flow > 0 else -math.inf
 
 
-@torch.no_grad()
 def naswot(born: Newborns, child: Genotype) -> float:
     """log |det K|, where K counts for every two images the ReLUs that are on or off in both of them.
 
     Mellor et al., ICML 2021, section 3. Without a ReLU, or if two images cannot be told apart, it is -inf.
     """
+    kernel = _agreeing(born, child)
+    return float(torch.linalg.slogdet(kernel).logabsdet) if kernel is not None else -math.inf
+
+
+def naswot_share(born: Newborns, child: Genotype) -> float:
+    """As `naswot`, but K holds shares of all ReLUs: how well a network tells images apart, whatever its size."""
+    kernel = _agreeing(born, child)
+    return float(torch.linalg.slogdet(kernel / kernel.max()).logabsdet) if kernel is not None else -math.inf
+
+
+@torch.no_grad()
+def _agreeing(born: Newborns, child: Genotype) -> Tensor | None:
+    """For every two images of a batch, the ReLUs that are on or off in both, float64 [N, N]; None without a ReLU."""
     network = born.network(child)
     kernel: Tensor | None = None
 
@@ -113,7 +129,7 @@ def naswot(born: Newborns, child: Genotype) -> float:
         if isinstance(module, nn.ReLU):
             module.register_forward_hook(count)
     born.task.loss(network, born.batches[0])
-    return float(torch.linalg.slogdet(kernel).logabsdet) if kernel is not None else -math.inf
+    return kernel
 
 
 def zico(born: Newborns, child: Genotype) -> float:
@@ -145,6 +161,25 @@ def _gradients(network: nn.Module, scalar: Tensor) -> list[tuple[Tensor, Tensor]
     ]
 
 
+def scores(born: Newborns, children: Sequence[Genotype], proxies: Iterable[str], jobs: int = 1) -> Tensor:
+    """Every proxy of every child, float64 [children, proxies], `jobs` of them computed at a time."""
+    names = list(proxies)
+    rows = []
+    with progress(len(children), "score", "child") as bar:
+        for row in in_processes(lambda child: [PROXIES[name](born, child) for name in names], children, jobs):
+            rows.append(row)
+            bar.update()
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def opinions(scores: Tensor, weights: Iterable[float]) -> Tensor:
+    """The weighted sum of each child's standard scores, float64 [children]; what is not finite counts as the lowest."""
+    lowest = torch.where(scores.isfinite(), scores, torch.inf).amin(dim=0)
+    finite = torch.where(scores.isfinite(), scores, lowest)
+    standard = (finite - finite.mean(dim=0)) / finite.std(dim=0).clamp(min=1e-9)
+    return standard @ torch.tensor(list(weights), dtype=torch.float64)
+
+
 def mean_ranks(scores: Sequence[Sequence[float]]) -> list[float]:
     """Each child's rank from 1, the lowest score, averaged over proxies [proxies][children].
 
@@ -166,5 +201,8 @@ PROXIES: dict[str, Callable[[Newborns, Genotype], float]] = {
     "snip": snip,
     "synflow": synflow,
     "naswot": naswot,
+    "naswot_share": naswot_share,
     "zico": zico,
 }
+# A configuration's choice of proxies: name -> the weight of its standard score.
+Weights = Annotated[dict[Annotated[str, key_of(PROXIES)], float], MinLen(1)]

@@ -63,7 +63,9 @@ def regret_figure(curves: Curves, optimum: float) -> Figure:
             (line,) = axis.plot(numbers, mean, label=strategy)
             axis.fill_between(numbers, mean - deviation, mean + deviation, color=line.get_color(), alpha=0.15)
         axis.set_xscale("log")
-        axis.set_ylim(bottom=0.0)
+        axis.set_yscale("symlog", linthresh=0.1)  # down to 0, which a logarithm has no place for
+        axis.set_ylim(0.0, 1.2 * max(float((optimum - values).mean(axis=0).max()) for values in curves.values()) + 0.1)
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.set_xlabel("queries")
         axis.set_ylabel("regret (best there is, less the best so far)")
         axis.legend(frameon=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from .budget import Budget, make_budget
 from .collapse import Collapse
 from .common import processes
-from .common.config import Source, from_dict, load_object, read_config, to_dict
+from .common.config import Source, from_dict, load_object, to_dict
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run_together, save_checkpoint
+from .common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from .cost_tables import mac_tables, parameter_tables
 from .distribution import Distribution
 from .evaluate import choose, learnt
@@ -28,6 +28,7 @@ from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Archive, Candidate, Rung
 from .oracles import Estimate, Inherited, Measured, ShortTraining, recalibrate
+from .peak_memory import PeakMemory
 from .pruning import Pruner, write_pruned
 from .search_results import RESULTS, winning_genotype, write_results
 from .space import Space
@@ -72,12 +73,13 @@ class Search:
         self.macs = mac_tables(self.supernet, self.task.input_shape)
         self.budget: Budget | None = None
         if experiment.budget:
-            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet))
+            peak = PeakMemory(self.supernet, self.task.input_shape)
+            self.budget = make_budget(experiment.budget, self.macs, parameter_tables(self.supernet), peak)
         self.weights = Sgd(self.supernet, experiment.search.weights, experiment.search.steps, together=True)
         self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)
         supernet = self.supernet if experiment.search.steps else None
-        given = Measured(self.task, supernet, experiment.seed, device, lambda child: self.strategy.estimate(child))  # type: ignore[attr-defined]
+        given = Measured(self.task, supernet, experiment.seed, device, self._estimate, self._other_task)
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
         names = [rung.oracle.name for rung in self.rungs]
         if len(set(names)) < len(names):  # the archive would take the one's figures for the other's
@@ -108,28 +110,32 @@ class Search:
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
-        experiment = self.experiment
-
-        def other_task(changes: Mapping[str, Any]) -> Task:
-            changed = {**experiment.task_options, **changes}
-            return make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
-
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
-            experiment.search.steps, self.device, self._judged, other_task, experiment.evaluation.jobs, self.budget,
+            self.experiment.search.steps, self.device, self._judged, self._other_task, self.experiment.evaluation.jobs,
+            self.budget,
         )  # fmt: skip
         made: Strategy = make(options, self.context)
         if any(isinstance(rung.oracle, Estimate) for rung in self.rungs) and not hasattr(made, "estimate"):
             raise UserError(f"{source}: evaluation.rungs: the strategy {name} has no estimate; leave that rung out")
         return made
 
-    def _judged(self, children: Sequence[Genotype], repeat: int) -> list[float]:
+    def _other_task(self, changes: Mapping[str, Any]) -> Task:
+        options = {**self.experiment.task_options, **changes}
+        task = make_task(self.experiment.task, options, self.experiment.seed, self.device, "task_options")[0]
+        self.spent.watch(task)
+        return task
+
+    def _estimate(self, child: Genotype) -> float:
+        return float(cast(Any, self.strategy).estimate(child))
+
+    def _judged(self, children: Sequence[Genotype], repeat: int, progress: Callable[[], object]) -> list[float]:
         oracle = self.rungs[0].oracle
         if repeat:
             if not isinstance(oracle, ShortTraining):
                 raise UserError("expected short_training as the first of evaluation.rungs, so that it can be repeated")
             oracle = oracle.again(repeat)
-        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs)
+        return self.archive.measure_all(oracle, children, self.experiment.evaluation.jobs, progress)
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         settings, learned = self.experiment.search.architecture, self.strategy.parameters()
@@ -374,23 +380,3 @@ def search(
         write_results(folder, genotype, candidates, learnt, running.task.metric, running.space, running.history)
     processes.barrier()
     return Found(genotype, candidates, learnt, running)
-
-
-def load_search(folder: Path, device: torch.device) -> Search:
-    """A finished search, from its run folder.
-
-    Raises:
-        UserError: no run is there, or it is not finished.
-    """
-    experiment = read_config(Experiment, folder / CONFIG)
-    running = Search(experiment, folder, device, str(folder / CONFIG))
-    if experiment.search.steps:
-        if not (folder / CHECKPOINT).exists():
-            raise UserError(f"{folder}: expected a finished search, got no {CHECKPOINT}; finish it with --resume")
-        running.load_state_dict(load_checkpoint(folder / CHECKPOINT))
-    if running.step < experiment.search.steps:
-        raise UserError(
-            f"{folder}: expected a finished search, got one at step {running.step} of {experiment.search.steps}; "
-            "finish it with --resume"
-        )
-    return running

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,17 +25,23 @@ SPENT = "spent.json"
 class Spent:
     """Counts from its making on. What earlier attempts wrote is added; what they did after their last writing is lost.
 
-    Under torchrun everything but `seconds` is summed over the processes.
-    - `seconds`, `cpu_seconds`: by the clock, and of all threads of this process.
+    Processes that a search forks count too. Under torchrun everything but `seconds` is summed over the processes.
+
+    - `seconds`, `cpu_seconds`: by the clock, and of all threads of this process and of those that it forked.
     - `images_trained`, `images_judged`: images given to networks of the task, with gradient and without.
-    - `peak_mib`: the most memory that this process held, MiB; `peak_gpu_mib`: of a GPU's, by tensors.
+    - `peak_mib`: the most memory that this process, or one that it forked, held, MiB; `peak_gpu_mib`: of a GPU's, by
+      tensors.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._started, self._cpu = time.perf_counter(), time.process_time()
+        self._started, self._cpu = time.perf_counter(), _cpu_seconds()
         self._before = read_spent(path)
-        self._images = {True: 0, False: 0}  # whether with gradient -> how many
+        # Whether with gradient -> how many; in memory that forked processes share.
+        self._images = {gradient: multiprocessing.Value("q") for gradient in (True, False)}
+
+    def __deepcopy__(self, memo: Any) -> Spent:
+        return self  # a copied network is still counted here
 
     def watch(self, task: Task) -> None:
         """Count the images that networks built from now on are given."""
@@ -47,14 +55,18 @@ class Spent:
         task.build = counted  # type: ignore[method-assign]
 
     def _count(self, network: nn.Module, inputs: Any) -> None:
-        self._images[torch.is_grad_enabled()] += len(inputs[0])
+        if inputs[0].is_meta:  # nothing is computed: somebody counts costs
+            return
+        count = self._images[torch.is_grad_enabled()]
+        with count.get_lock():
+            count.value += len(inputs[0])
 
     def figures(self) -> dict[str, float]:
         """Everything spent until now."""
         own = {
-            "cpu_seconds": time.process_time() - self._cpu,
-            "images_trained": float(self._images[True]),
-            "images_judged": float(self._images[False]),
+            "cpu_seconds": _cpu_seconds() - self._cpu,
+            "images_trained": float(self._images[True].value),
+            "images_judged": float(self._images[False].value),
             "peak_mib": _peak_mib(),
             "peak_gpu_mib": _peak_gpu_mib(),
         }
@@ -87,13 +99,19 @@ def read_spent(path: Path) -> dict[str, float]:
         raise UserError(f"{path}: is damaged; remove it, and what was spent is counted anew") from error
 
 
+def _cpu_seconds() -> float:
+    """Of this process, and of those that it forked and that have ended."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
 def _peak_mib() -> float:
     """0 where the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
         return 0.0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return most / 2**20 if sys.platform == "darwin" else most / 2**10  # bytes on macOS, KiB elsewhere
 
 

@@ -27,8 +27,8 @@ class Context:
         distribution: over the children; uniform for a strategy that does not learn it.
         generator: all random choices are drawn from it; it is part of the checkpoint.
         macs: multiply-adds of any child.
-        judge_all: (children, repeat) -> the task's metric of each by the first rung's oracle, kept in the run's
-            archive. A repeat other than 0 has other initial weights and batches, which needs short training.
+        judge_all: (children, repeat, progress) -> the task's metric of each by the first rung's oracle, kept in the
+            run's archive. A repeat other than 0 has other initial weights and batches, which needs short training.
         make_task: (changes) -> the same task with other values of some of its options.
         jobs: how many processes may work at a time.
         budget: what no drawn or proposed child is over, if the search has one.
@@ -42,14 +42,14 @@ class Context:
     macs: CostTables
     steps: int
     device: torch.device
-    judge_all: Callable[[Sequence[Genotype], int], list[float]]
+    judge_all: Callable[[Sequence[Genotype], int, Callable[[], object]], list[float]]
     make_task: Callable[[Mapping[str, Any]], Task]
     jobs: int = 1
     budget: Budget | None = None
 
     def judge(self, child: Genotype) -> float:
         """The task's metric of one child, see `judge_all`."""
-        return self.judge_all([child], 0)[0]
+        return self.judge_all([child], 0, lambda: None)[0]
 
     def sample(self, uniform: bool = False) -> Genotype:
         """A child drawn from the distribution, or uniformly; within the budget."""

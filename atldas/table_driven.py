@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 class Driven(NamedTuple):
     """How a strategy is driven: its options for so many queries, and SGD's learning rate for what it learns.
 
-    Nothing here is tuned on a table.
+    The rate of `atldas` is the best of 0.3, 1 and 3 on NAS-Bench-201, seeds 100 to 103; nothing else is tuned.
     """
 
     options: Callable[[int], dict[str, Any]]
@@ -114,8 +114,10 @@ class TableOracle:
             self.asked[code] = self.table.look_up(code, self.purpose)
         return self.asked[code]
 
-    def judge_all(self, children: Sequence[Genotype], repeat: int) -> list[float]:
-        """As `judge`, for many; a table says the same at every repeat."""
+    def judge_all(
+        self, children: Sequence[Genotype], repeat: int, progress: Callable[[], object] = lambda: None
+    ) -> list[float]:
+        """As `judge`, for many; a table says the same at every repeat, and at once."""
         return [self.judge(child) for child in children]
 
     def best_so_far(self) -> list[str]:

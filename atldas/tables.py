@@ -108,7 +108,7 @@ class Table:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """Code -> the figures of one architecture; every row has the same columns."""
     if not path.is_file():
-        raise UserError(f"{path}: is not a file; expected a benchmark's table")
+        raise UserError(f"{path}: expected a benchmark's table, got no file")
     if path.name.endswith((".csv", ".csv.gz")):
         rows = _read_csv(path)
     elif path.suffix == ".json":

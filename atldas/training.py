@@ -41,6 +41,7 @@ from .common.schedule import linear, warm_up_cosine
 from .common.tensor_file import save_tensors
 from .cost import cost
 from .genotype import Genotype
+from .peak_memory import peak_memory
 from .task import Task, make_task, measured
 
 
@@ -269,7 +270,10 @@ class Training:
 
 
 class Trained(NamedTuple):
-    """What a training gives: the network in eval mode, its genotype, and figures: the metric, parameters, MACs."""
+    """What a training gives: the network in eval mode, its genotype, and figures.
+
+    The figures are the metric, the steps, parameters, MACs, and the most bytes of activations alive at once.
+    """
 
     network: nn.Module
     genotype: Genotype
@@ -305,7 +309,8 @@ def train(
     figures: dict[str, float] = {}
     if processes.rank() == 0:
         figures = {training.task.metric: training.measure(), "steps": experiment.training.steps,
-                   **cost(training.network, training.task.input_shape)._asdict()}  # fmt: skip
+                   **cost(training.network, training.task.input_shape)._asdict(),
+                   "peak_memory": peak_memory(training.network, training.task.input_shape)}  # fmt: skip
         _save(folder / MODEL, training.network, whole, experiment)
         write_text(folder / METRICS, json.dumps(figures, indent=2) + "\n")
         columns = ("loss", "lr", *((training.task.metric,) if experiment.training.measure_every else ()))

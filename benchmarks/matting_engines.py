@@ -80,8 +80,8 @@ def main() -> None:
 
 def _conditions() -> str:
     return (
-        f"`python benchmarks/matting_engines.py`; {torch.get_num_threads()} threads, PyTorch {torch.__version__}. Medians of single "
-        " images after one that is not counted. Errors are those of unknown pixels, in levels of 255."
+        f"`python benchmarks/matting_engines.py`; {torch.get_num_threads()} threads, PyTorch {torch.__version__}. "
+        "Medians of single images after one that is not counted. Errors are those of unknown pixels, in levels of 255."
     )
 
 

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+_silent = False
+
+
+@contextmanager
+def without_progress() -> Iterator[None]:
+    """No bars inside: for short work that is done many times under a bar of its own."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
 
 
 def progress(total: int, what: str, unit: str, initial: int = 0, shown: bool = True) -> Any:
@@ -18,5 +33,6 @@ def progress(total: int, what: str, unit: str, initial: int = 0, shown: bool = T
     """
     interval = 0.5 if sys.stderr.isatty() else 15.0
     return tqdm(
-        total=total, initial=initial, desc=what, unit=unit, mininterval=interval, dynamic_ncols=True, disable=not shown
-    )
+        total=total, initial=initial, desc=what, unit=unit, mininterval=interval, dynamic_ncols=True,
+        disable=_silent or not shown,
+    )  # fmt: skip

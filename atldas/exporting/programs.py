@@ -98,7 +98,7 @@ def _checked(
             fault = str(error).partition("\n")[0] or type(error).__name__
             continue
         sizes = "any height and width that the network takes" if example else f"height {height}, width {width}"
-        sizes += "".join(f", but not {h}x{w}" for h, w in refused)
+        sizes += f", but not {' and '.join(f'{h}x{w}' for h, w in refused)}" if refused else ""
         return f"any batch, {sizes}; equal to PyTorch within {worst:.1e} of the largest value"
     raise UserError(f"{path}: not written: no program gives PyTorch's output ({fault})")
 
@@ -141,6 +141,8 @@ def _compare(subject: Subject, run: Run, base: Size, sizes: Sequence[Size]) -> t
             if got.shape != expected.shape or not off <= TOLERANCE:  # not a number is no equality
                 raise _OffError(f"at {list(inputs.shape)} the output is off by {off:.1e} of the largest value")
             worst = max(worst, off)
+    if refused and len(refused) == len(sizes) - 1:
+        raise _OffError("the program runs at one size only")
     return worst, refused
 
 

@@ -8,6 +8,7 @@ far as knowledge does. With shuffled losses the entropy then falls to half of un
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import torch
@@ -20,6 +21,7 @@ from ..estimators import Regression, leave_one_out
 from ..evaluate import EvaluationConfig, propose
 from ..halving import Candidate
 from ..judging import judge
+from ..proxies import Newborns, Weights, opinions, scores
 from ..samplers import TRAINING_SAMPLERS
 from ..strategy import Context
 
@@ -40,6 +42,10 @@ class AtldasOptions:
         ridge, pairs: of the regression, see `estimators.Regression`.
         macs_weight: how much the objective counts expected MACs: what a uniform child's are worth, in spreads.
         entropy_floor: while the entropy is under this share of a uniform distribution's, it is pushed up.
+        warm_start: how many uniform children zero-cost proxies score at first; what the scores say of options is part
+            of the objective, with a weight that falls from 1 to 0. 0: no warm start.
+        warm_start_steps: the step at which that weight is 0.
+        proxies: a name in `proxies.PROXIES` -> the weight of its standard score, for the warm start.
         shuffle_losses: a control: judged losses are dealt to the wrong children, so that nothing can be learned.
     """
 
@@ -53,7 +59,14 @@ class AtldasOptions:
     pairs: bool = False
     macs_weight: Annotated[float, Ge(0)] = 0.0
     entropy_floor: Share = 0.0
+    warm_start: Annotated[int, Ge(0), Le(100_000)] = 0
+    warm_start_steps: Annotated[int, Ge(1)] = 1000
+    proxies: Weights = field(default_factory=lambda: {"synflow": 1.0, "naswot_share": 1.0})
     shuffle_losses: bool = False
+
+    def __post_init__(self) -> None:
+        if self.warm_start == 1:
+            raise ValueError("a warm_start of 0, or of 2 or more children that can be compared")
 
 
 class Atldas:
@@ -69,6 +82,7 @@ class Atldas:
         with torch.no_grad():
             self.uniform_entropy = float(context.distribution.entropy())
             self.uniform_macs = float(context.macs.expected(context.distribution))
+        self.prior = self._scored() if options.warm_start else None
 
     def select_for_training(self, step: int) -> None:
         options = self.options
@@ -88,7 +102,25 @@ class Atldas:
             objective = self.regression.expected()
         else:
             objective = leave_one_out(context.distribution, choices, losses)
-        return objective / spread + self._penalties(), float(losses.mean())
+        return objective / spread + self._prior(step) + self._penalties(), float(losses.mean())
+
+    def _scored(self) -> Regression:
+        """What proxies say of options, as if their opinions, the larger the better, were losses."""
+        context, options = self.context, self.options
+        seed = int(torch.randint(2**31, (), generator=context.generator))
+        born = Newborns(context.task, context.device, context.macs, seed)
+        children = context.samples(options.warm_start, uniform=True)
+        losses = -opinions(scores(born, children, options.proxies, context.jobs), options.proxies.values())
+        prior = Regression(context.distribution, options.warm_start, options.ridge, options.pairs)
+        prior.add([context.space.choices_of(child) for child in children], losses.tolist())
+        return prior
+
+    def _prior(self, step: int) -> Tensor:
+        """The expected opinion of the proxies, in spreads, while the warm start lasts."""
+        weight = linear(step, 0, self.options.warm_start_steps, 1.0, 0.0)
+        if self.prior is None or not weight:
+            return torch.zeros(())
+        return weight * self.prior.expected() / max(self.prior.spread(), torch.finfo(torch.float32).tiny)
 
     def _penalties(self) -> Tensor:
         total = torch.zeros(())
@@ -107,8 +139,11 @@ class Atldas:
         return propose(self.context, settings)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sampler": self.sampler.state_dict(), "regression": self.regression.state_dict()}
+        prior = self.prior.state_dict() if self.prior else {}
+        return {"sampler": self.sampler.state_dict(), "regression": self.regression.state_dict(), "prior": prior}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.sampler.load_state_dict(state["sampler"])
         self.regression.load_state_dict(state["regression"])
+        if self.prior:
+            self.prior.load_state_dict(state["prior"])

@@ -4,29 +4,30 @@ Proxies such as synflow say what a network could express: they order all childre
 training of a deep, narrow network says how well it trains: it tells the best ones apart, and little else. So a pool is
 chosen by proxies; in the pool, a Gaussian process learns the metric after a short training from what the children
 chose and from their proxies, and says whom to train next (an upper confidence bound, Srinivas et al., ICML 2010). A
-child's estimate is the metric that the process expects of it, less the proxies' opinion in units of that metric's
-spread. Children that compute the same function are one child, the cheapest of them.
+child's estimate is the metric that the process expects of it, and the opinion of dearer proxies in units of that
+metric's spread. Children that compute the same function are one child, the cheapest of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from dataclasses import field
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from ..common.config import config, key_of
-from ..common.forked import in_processes
+from ..common.config import config
 from ..common.progress import progress
 from ..cost_tables import parameter_tables
 from ..evaluate import EvaluationConfig
 from ..gaussian_process import GaussianProcess
 from ..genotype import Genotype
 from ..halving import Candidate
-from ..proxies import PROXIES, Newborns
+from ..proxies import Newborns, Weights, opinions, scores
 from ..strategy import Context
+from ..task import Task
 from .unlearned import Unlearned
 
 
@@ -35,10 +36,11 @@ class SurrogateOptions:
     """Options of the strategy.
 
     Attributes:
-        proxies: a name in `proxies.PROXIES` -> the weight of its standard score.
-        proxy_task_options: what differs from `task_options` where proxies are computed: a small network will do.
+        pool_proxies: a name in `proxies.PROXIES` -> the weight of its standard score; they choose the pool.
+        pool_task_options: what differs from `task_options` where those are computed: a small network will do.
         scored: how many children; all of a space that has no more, else as many uniform ones.
-        pool_share: the share of them, the best by proxies, that is searched.
+        pool_share: the share of them, the best by those proxies, that is searched.
+        proxies: as `pool_proxies`, of the children of the pool: they are part of the estimate.
         initial: how many random children of the pool are trained first.
         rounds, per_round: then how often, and how many at a time, the most promising ones.
         exploration: how many deviations of its estimate a child is given on credit.
@@ -46,10 +48,11 @@ class SurrogateOptions:
         weight: of the metric against the proxies.
     """
 
-    proxies: Annotated[dict[Annotated[str, key_of(PROXIES)], float], MinLen(1)]
-    proxy_task_options: dict[str, Any]
-    scored: Annotated[int, Ge(2)] = 20_000
+    pool_proxies: Weights = field(default_factory=lambda: {"synflow": 1.0, "parameters": 0.5})
+    pool_task_options: dict[str, Any] = field(default_factory=dict)
+    scored: Annotated[int, Ge(2), Le(100_000)] = 20_000
     pool_share: Annotated[float, Gt(0), Le(1)] = 0.25
+    proxies: Weights = field(default_factory=lambda: {"naswot_share": 1.0, "parameters": 0.5})
     initial: Annotated[int, Ge(2)] = 64
     rounds: Annotated[int, Ge(0)] = 4
     per_round: Annotated[int, Ge(1)] = 32
@@ -95,10 +98,9 @@ class Surrogate(Unlearned):
         return self._estimates()[0].argsort(descending=True)[: self.options.finalists].tolist()
 
     def _measure(self, children: list[int], repeat: int, bar: Any) -> None:
-        values = self.context.judge_all([self.pool[child] for child in children], repeat)
+        values = self.context.judge_all([self.pool[child] for child in children], repeat, bar.update)
         self._measured += [(child, repeat, self._sign * v) for child, v in zip(children, values, strict=True)]
         self._fitted = self._process.fit(*zip(*self._measured, strict=True))
-        bar.update(len(children))
 
     def _estimates(self) -> tuple[Tensor, Tensor]:
         """(mean, deviation) of every child of the pool, larger is better."""
@@ -106,36 +108,24 @@ class Surrogate(Unlearned):
         return mean + self._opinion * self._spread / self.options.weight, deviation
 
     def _make_pool(self) -> None:
-        """The children that are searched, their proxies' opinion, and the process over them."""
+        """The children that are searched, the dearer proxies' opinion of them, and the process over them."""
+        context, options = self.context, self.options
         children = self._different(self._to_score())
-        scores = self._scores(children)
-        best = self._opinions(scores).argsort(descending=True)[: max(2, round(self.options.pool_share * len(children)))]
-        self.pool, scores = [children[i] for i in best.tolist()], scores[best]
-        self._opinion = self._opinions(scores)
-        choices = torch.stack([self.context.distribution.one_hot(child) for child in self.pool])
-        self._process = GaussianProcess(choices, scores)
+        small = context.make_task(options.pool_task_options)
+        cheap = scores(self._born(small), children, options.pool_proxies, context.jobs)
+        best = opinions(cheap, options.pool_proxies.values()).argsort(descending=True)
+        best = best[: max(2, round(options.pool_share * len(children)))]
+        self.pool = [children[i] for i in best.tolist()]
+        dear = scores(self._born(context.task), self.pool, options.proxies, context.jobs)
+        self._opinion = opinions(dear, options.proxies.values())
+        choices = torch.stack([context.distribution.one_hot(child) for child in self.pool])
+        features = torch.stack([opinions(cheap[best], options.pool_proxies.values()), self._opinion], dim=1)
+        self._process = GaussianProcess(choices, features)
 
-    def _scores(self, children: list[Genotype]) -> Tensor:
-        """Every proxy of every child, float64 [children, proxies]; what is not finite counts as the lowest that is."""
-        context, names = self.context, list(self.options.proxies)
+    def _born(self, task: Task) -> Newborns:
+        context = self.context
         seed = int(torch.randint(2**31, (), generator=context.generator))
-        born = Newborns(context.make_task(self.options.proxy_task_options), context.device, context.macs, seed)
-
-        def all_proxies(child: Genotype) -> list[float]:
-            return [PROXIES[name](born, child) for name in names]
-
-        rows = []
-        with progress(len(children), "score", "child") as bar:
-            for row in in_processes(all_proxies, children, context.jobs):
-                rows.append(row)
-                bar.update()
-        scores = torch.tensor(rows, dtype=torch.float64)
-        lowest = torch.where(scores.isfinite(), scores, torch.inf).amin(dim=0)
-        return torch.where(scores.isfinite(), scores, lowest)
-
-    def _opinions(self, scores: Tensor) -> Tensor:
-        standard = (scores - scores.mean(dim=0)) / scores.std(dim=0).clamp(min=1e-9)
-        return standard @ torch.tensor(list(self.options.proxies.values()), dtype=torch.float64)
+        return Newborns(task, context.device, context.macs, seed)
 
     def _different(self, children: list[Genotype]) -> list[Genotype]:
         """The cheapest child of each function, the first among equals."""

@@ -15,11 +15,10 @@ from pydantic import AfterValidator
 
 from ..common.config import config
 from ..common.config_errors import suggestion
-from ..common.progress import progress
 from ..evaluate import EvaluationConfig
 from ..genotype import Genotype
 from ..halving import Candidate
-from ..proxies import PROXIES, Newborns, mean_ranks
+from ..proxies import PROXIES, Newborns, mean_ranks, scores
 from .unlearned import Unlearned
 
 
@@ -56,13 +55,8 @@ class ZeroCost(Unlearned):
         children, generator = self._to_score(), self.context.generator
         seed = int(torch.randint(2**31, (), generator=generator))
         born = Newborns(self.context.task, self.context.device, self.context.macs, seed, self.options.batches)
-        scores: dict[str, list[float]] = {name: [] for name in self.options.proxies}
-        with progress(len(children), "score", "child") as bar:
-            for child in children:
-                for name, found in scores.items():
-                    found.append(PROXIES[name](born, child))
-                bar.update()
-        ranks = mean_ranks(list(scores.values()))
+        found = scores(born, children, self.options.proxies, self.context.jobs)
+        ranks = mean_ranks(found.T.tolist())
         best = sorted(range(len(children)), key=lambda i: -ranks[i])[: self.options.children]
         return (Candidate(children[i], f"proxies' mean rank {ranks[i]:.1f} of {len(children)}") for i in best)
 

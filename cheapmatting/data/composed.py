@@ -73,7 +73,7 @@ class ComposedSource:
         missing = sorted(set(self.images.paths) - set(complete))
         if not complete:
             raise UserError(
-                f"{images}: not one of its images has {wanted}; names must agree up to the suffix "
+                f"{images}: expected images that have {wanted}, of the same name up to the suffix, got none "
                 f"(the first: {missing[0].name})"
             )
         if missing:

@@ -92,13 +92,13 @@ def pair_folder(
     matches, unmatched = matched(image_files(foregrounds), Path(foregrounds), Path(alphas))
     if not matches:
         raise UserError(
-            f"{foregrounds}: not one of its images has an alpha in {alphas}; the names must agree up to the suffix "
-            f"(the first: {unmatched[0].name})"
+            f"{foregrounds}: expected images that have an alpha in {alphas}, of the same name up to the suffix, got "
+            f"none (the first: {unmatched[0].name})"
         )
     folder = ImageFolder(foregrounds, partial(read_pair, matches), include, exclude, cache)
     folder.paths = [path for path in folder.paths if path in matches]
     if not folder.paths:
-        raise UserError(f"{foregrounds}: not one of the named images has an alpha in {alphas}")
+        raise UserError(f"{foregrounds}: expected named images that have an alpha in {alphas}, got none")
     if unmatched:
         names = ", ".join(path.name for path in unmatched[:3])
         log.warning("%s: %d images have no alpha in %s: %s", foregrounds, len(unmatched), alphas, names)

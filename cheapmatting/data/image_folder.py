@@ -44,7 +44,7 @@ def image_files(folder: str | Path) -> list[Path]:
         images = (name for name in names if not name.startswith(".") and name.lower().endswith(READABLE))
         found_paths.extend(Path(here, name) for name in images)
     if not found_paths:
-        raise UserError(f"{folder}: holds no images; put files of {', '.join(READABLE)} into it or folders below it")
+        raise UserError(f"{folder}: expected images in it or below it ({', '.join(READABLE)}), got none")
     return sorted(found_paths)
 
 
@@ -98,7 +98,9 @@ class ImageFolder(Generic[T]):
             except UserError as error:
                 self.skipped.add(path)
                 log.warning("skipped (%d of %d so far): %s", len(self.skipped), len(self.paths), error)
-        raise UserError(f"{self.folder}: none of the {len(self.paths)} images can be used; the last warnings say why")
+        raise UserError(
+            f"{self.folder}: expected images that can be used, got {len(self.paths)} others; the last warnings say why"
+        )
 
     def _read(self, path: Path) -> T:
         if self.cache is None:

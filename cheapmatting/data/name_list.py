@@ -36,7 +36,7 @@ def selected(
         chosen = [path for path in chosen if path not in named]
     if paths and not chosen:
         lists = " and ".join(str(name) for name in (include, exclude) if name is not None)
-        raise UserError(f"{folder}: {lists} leave none of the {len(paths)} images")
+        raise UserError(f"{folder}: expected {lists} to leave some of the {len(paths)} images, got none")
     return chosen
 
 
@@ -70,7 +70,9 @@ def _named(paths: Sequence[Path], folder: Path, list_path: str | Path) -> set[Pa
     found = {name: _matches(name, by_name) for name in names}
     missing = [name for name in names if not found[name]]
     if len(missing) == len(names):
-        raise UserError(f"{list_path}: not one of its {len(names)} names is in {folder} (the first: {names[0]})")
+        raise UserError(
+            f"{list_path}: expected names of files in {folder}, got {len(names)} others (the first: {names[0]})"
+        )
     if missing:
         log.warning(
             "%s: %d of %d names are not in %s: %s", list_path, len(missing), len(names), folder, ", ".join(missing[:3])

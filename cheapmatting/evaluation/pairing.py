@@ -85,8 +85,8 @@ def pair_files(truths: Path, trimaps: Path, predictions: Path | None = None, ima
     )
     if not entries:
         raise UserError(
-            f"{folder}: not one of its {len(paths)} {what} has a truth in {truths} and a trimap in {trimaps}; names "
-            f"must agree up to the suffix. {'; '.join(pairing.messages())}"
+            f"{folder}: expected {what} that have a truth in {truths} and a trimap in {trimaps}, of the same name up "
+            f"to the suffix, got none of {len(paths)}. {'; '.join(pairing.messages())}"
         )
     return pairing
 

@@ -46,9 +46,7 @@ def cut_out(image: Bytes, alpha: Floats) -> Bytes:
     for start in range(0, height, rows):
         top, stop = max(start - REACH, 0), min(start + rows, height)
         seen = slice(top, stop + REACH)
-        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), alpha[seen])[
-            start - top : stop - top
-        ]
-        cutout[start:stop, :, :3] = np.rint(colours * 255)
+        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), alpha[seen])
+        cutout[start:stop, :, :3] = np.rint(colours[start - top : stop - top] * 255)
     cutout[..., 3] = np.rint(alpha * 255)
     return cutout

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
-from .memory import parse_memory
+from atldas.common.errors import UserError
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def add_computing_options(verb: argparse.ArgumentParser) -> None:
@@ -37,3 +40,15 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
         "region": options.region,
         "max_memory": max_memory,
     }
+
+
+def parse_memory(text: str) -> int:
+    """`2GiB`, `1500 MB` or a number of bytes, as bytes.
+
+    Raises:
+        UserError: anything else.
+    """
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]I?B|)", text.strip().upper())
+    if not found or not float(found[1]):
+        raise UserError(f"--max-memory: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
+    return int(float(found[1]) * UNITS[found[2]])

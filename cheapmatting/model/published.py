@@ -55,8 +55,8 @@ def read_published(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a damaged file raises almost anything: IndexError, struct.error and more
         raise UserError(
-            f"{path}: is neither a safetensors file of ours nor a published checkpoint "
-            "(a pickle of plain tensors); check that it is complete and the right file"
+            f"{path}: expected a safetensors file of ours or a published checkpoint (a pickle of plain tensors), got "
+            "neither; check that it is complete and the right file"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         found = ", ".join(map(str, list(checkpoint)[:5])) if isinstance(checkpoint, dict) else type(checkpoint).__name__

@@ -120,7 +120,7 @@ def _opened(path: str | Path) -> Iterator[Any]:
         with safetensors.safe_open(path, "pt") as file:
             yield file
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: is not a whole safetensors file ({error})") from error
+        raise UserError(f"{path}: expected a whole safetensors file, got a damaged one ({error})") from error
 
 
 def _read_header(path: str | Path) -> tuple[Genotype, NetworkConfig]:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,12 @@ import pytest
 
 from atldas.command import main
 from atldas.common.errors import UserError
+from atldas.common.interruption import Interruption
+from atldas.common.runfolder import load_checkpoint
 from atldas.compare import parse_seeds
 from atldas.comparison import RunRow, markdown, summary
 from atldas.genotype import Genotype
+from atldas.jobs import INTERRUPTED, Job, run_job
 from atldas.nasbench201 import all_codes, cell_of, convolution_units
 from atldas.spent import read_spent
 from atldas.tables import table_code
@@ -38,6 +42,8 @@ search: {steps: 0}
 evaluation: {rungs: [{oracle: short_training, steps: 2}]}
 """
 FAULTY = ("--set-for", "evolution", "strategy_options.cycle=1")
+LONG = ("--set", "search={steps: 120, checkpoint_every: 5}", "--set", "task_options.batch=16", "--set",
+        "evaluation.rungs=[{oracle: inherited, calibration_batches: 1}]")  # fmt: skip
 MENDED = ("--set-for", "evolution", "strategy_options={population: 2, cycles: 1}")
 
 
@@ -152,13 +158,34 @@ def test_faults_are_one_line_before_anything_is_run(
     assert not (tmp_path / "new" / "searches").exists()
 
 
+@pytest.mark.end_to_end
+def test_an_interruption_stops_a_run_after_its_step_and_begins_no_other(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", HELPERS)
+    words = ("search", str(place / "experiment.yaml"), "--device", "cpu", *LONG)
+    stop, checkpoint = Interruption(), tmp_path / "run" / "checkpoint.pt"
+
+    def interrupt() -> None:
+        while not checkpoint.exists():
+            time.sleep(0.02)
+        stop.requested = True
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    stopped = run_job(Job("first", words, tmp_path / "run"), stop)
+    thread.join()
+    assert stopped.status == INTERRUPTED and stopped.said.startswith("interrupted; go on with: atldas search")
+    assert 5 <= load_checkpoint(checkpoint)["step"] < 120
+    assert run_job(Job("second", words, tmp_path / "other"), stop).status == INTERRUPTED
+    assert not (tmp_path / "other").exists()
+
+
 # A cluster
 
 DASK = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="needs the extra `cluster` (pip install -e '.[cluster]')"
 )
-LONG = ("--set", "search={steps: 120, checkpoint_every: 5}", "--set", "task_options.batch=16", "--set",
-        "evaluation.rungs=[{oracle: inherited, calibration_batches: 1}]")  # fmt: skip
 
 
 @DASK

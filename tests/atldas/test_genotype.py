@@ -231,7 +231,7 @@ def test_a_source_that_is_not_there_is_named(source: str, tmp_path: Path, monkey
         Genotype.load(source)
     message = str(error.value)
     assert message.startswith(f"{source}: ") and "\n" not in message
-    assert "cannot be read" in message or "shipped are amoebanet, cheapmatting" in message
+    assert "cannot be read" in message or "a shipped genotype (amoebanet, cheapmatting" in message
 
 
 def test_the_published_graph() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
+import random
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from small_search import CPU, data_folder, experiment
 from spaces import INPUT_SHAPE, AnyNetwork
 
-from atldas import profiling
+from atldas import latency, profiling
 from atldas.budget import Budget, BudgetConfig, make_budget
 from atldas.command import main
 from atldas.common.config import from_dict, read_config
@@ -21,6 +23,7 @@ from atldas.common.errors import UserError
 from atldas.cost_tables import mac_tables, parameter_tables
 from atldas.distribution import Distribution
 from atldas.genotype import Genotype
+from atldas.peak_memory import PeakMemory
 from atldas.profile_file import LatencyProfile
 from atldas.profiling import profile
 from atldas.searching import search
@@ -94,7 +97,10 @@ def test_an_interrupted_profile_goes_on_where_it_was(tmp_path: Path, monkeypatch
         profile(SPACE, supernet(), INPUT_SHAPE, CPU, 3, tmp_path / "p", resume=True, fitted=6, checked=3)
 
 
-def test_no_child_over_a_budget_of_milliseconds_is_drawn(tmp_path: Path) -> None:
+def test_no_child_over_a_budget_of_milliseconds_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(0)
+    clock = itertools.accumulate(chance.uniform(2, 9) for _ in itertools.count())
+    monkeypatch.setattr(latency, "now", lambda device: next(clock))  # times like no network's, but always the same
     found, network = profiled(tmp_path / "p"), supernet()
     assert found is not None
     macs = mac_tables(network, INPUT_SHAPE)
@@ -107,7 +113,7 @@ def test_no_child_over_a_budget_of_milliseconds_is_drawn(tmp_path: Path) -> None
     drawn = budget.sample(distribution, generator, uniform=True, count=100)
     assert max(tables.of(child) for child in drawn) <= limit < max(free)
     assert all(tables.of(child) <= limit for _, child in budget.most_probable(distribution, 20))
-    assert isinstance(budget, Budget) and len(set(drawn)) > 10
+    assert isinstance(budget, Budget) and len(set(drawn)) > 3
 
 
 def test_a_profile_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -131,11 +137,24 @@ def test_a_search_within_milliseconds(tmp_path: Path, capsys: pytest.CaptureFixt
     tables = found.tables(macs, "profile")
     generator = torch.Generator().manual_seed(0)
     limit = sorted(tables.of(Distribution(macs.space).sample(generator, uniform=True)) for _ in range(99))[50]
-    budget = {"latency_ms": limit, "profile": str(file)}
+    peak = PeakMemory(running.search.supernet, running.search.task.input_shape)
+    generator = torch.Generator().manual_seed(0)
+    children = [Distribution(macs.space).sample(generator, uniform=True) for _ in range(99)]
+    peaks = sorted(peak.of(child) for child in children if tables.of(child) <= limit)
+    most = peaks[len(peaks) // 2]
+    budget = {"latency_ms": limit, "profile": str(file), "peak_mib": most / 2**20}
     kept = search(experiment(data, "random", budget=budget), tmp_path / "run", CPU)
     assert kept is not None and kept.candidates
     assert max(tables.of(candidate.child) for candidate in kept.candidates) <= limit
+    assert max(peak.of(candidate.child) for candidate in kept.candidates) <= most
     assert tables.of(Genotype.load(tmp_path / "run" / "genotype.yaml")) <= limit
+    for limits in (f"{limit},{2 * limit}", "1000"):
+        assert main(["pareto", str(tmp_path / "free"), "--latency-ms", limits, "--profile", str(file)]) == 0
+    points = list(csv.DictReader((tmp_path / "free" / "pareto" / "pareto.csv").read_text().splitlines()))
+    assert [float(point["limit_latency_ms"]) for point in points] == [1000]
+    assert tables.of(Genotype.load(tmp_path / "free" / "pareto" / f"genotype_latency_ms_{limit:g}.yaml")) <= limit
+    assert main(["pareto", str(tmp_path / "free"), "--latency-ms", "3"]) == 2
+    assert "expected --latency-ms and --profile together" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -155,9 +174,9 @@ def test_faults_of_the_budget(budget: dict[str, Any], said: str) -> None:
     [
         (["darts", "--rounds", "0"], "--rounds: expected 1 or more, got 0"),
         (["darts", "--input", "3,32,32"], "--input: expected batch, channels, height and width such as 1,3,32,32"),
-        (["dart", "--device", "cpu"], "dart: no such file, nor a shipped space"),
+        (["dart", "--device", "cpu"], "dart: expected a file or a shipped space"),
         (["darts", "--set", "seed=1"], "--set seed: without an experiment's file, expected task= or network.KEY="),
-        (["matting_network"], "space matting_network: choices.width: the network knows no such choice"),
+        (["matting_network"], "space matting_network: choices: expected those that the network follows"),
     ],
 )
 def test_faults(

@@ -18,9 +18,9 @@ from atldas.classification import ImageFolderTask
 from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.genotype import Genotype
-from atldas.halving import Archive
 from atldas.oracles import Inherited, InheritedConfig, Measured, Oracle, ShortTraining
-from atldas.searching import load_search, search
+from atldas.pareto import load_search
+from atldas.searching import search
 
 CPU = torch.device("cpu")
 
@@ -61,15 +61,11 @@ def test_an_interrupted_search_resumes_to_the_same_bits(
     stopped(8, begun=7)
     assert not (tmp_path / "parts" / "genotype.yaml").exists()
 
-    original = Archive.measure
-
-    def tired(self: Archive, oracle: Oracle, child: Genotype) -> float:
-        if oracle.name == "short_training_3":
-            raise KeyboardInterrupt
-        return original(self, oracle, child)
+    def tired(self: ShortTraining, child: Genotype) -> float:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Archive, "measure", tired)
+        patch.setattr(ShortTraining, "measure", tired)
         with pytest.raises(KeyboardInterrupt):
             search(made, tmp_path / "parts", CPU, resume=True)
     assert not (tmp_path / "parts" / "genotype.yaml").exists()

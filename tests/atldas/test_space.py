@@ -19,7 +19,7 @@ from atldas.space import CellSpace, Space, shipped_spaces
 
 
 def test_sizes_of_the_shipped_spaces() -> None:
-    assert shipped_spaces() == ["darts", "matting", "matting_network", "nasbench201"]
+    assert shipped_spaces() == ["darts", "matting", "matting_network", "nasbench201", "nasbench_macro"]
     cell = (1 * 3 * 6 * 10) * 7**8
     assert Space.load("darts").size() == cell**2
     assert Space.load("matting").cells == Space.load("darts").cells

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from small_search import CPU, STEPS, data_folder, experiment
 from torch import nn
 
 from atldas.common.errors import UserError
+from atldas.common.forked import in_processes
 from atldas.searching import search
 from atldas.spent import Spent, read_spent
 
@@ -46,6 +49,28 @@ def test_attempts_add_up_and_the_most_memory_counts(tmp_path: Path) -> None:
     found = read_spent(path)
     assert found["images_trained"] == 35 and found["images_judged"] == 9 and found["peak_mib"] == 1e9
     assert 1000 <= found["seconds"] < 1100
+
+
+def test_what_forked_processes_do_counts(tmp_path: Path) -> None:
+    class Task:
+        def build(self, builder: object) -> nn.Module:
+            return nn.Conv2d(1, 1, 1)
+
+    spent, task = Spent(tmp_path / "spent.json"), Task()
+    spent.watch(task)  # type: ignore[arg-type]
+    network = copy.deepcopy(task.build(None))
+
+    def work(count: int) -> int:
+        network(torch.zeros(count, 1, 2, 2))
+        begun = time.process_time()
+        while time.process_time() - begun < 0.2:
+            pass
+        return count
+
+    before = spent.figures()["cpu_seconds"]
+    assert list(in_processes(work, [2, 3, 4], 2)) == [2, 3, 4]
+    assert spent.figures()["images_trained"] == 9
+    assert spent.figures()["cpu_seconds"] - before >= 0.6
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

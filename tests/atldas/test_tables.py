@@ -107,7 +107,7 @@ def test_faults_are_named(tmp_path: Path, name: str, text: str, message: str) ->
 
 
 def test_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a file"):
+    with pytest.raises(UserError, match="expected a benchmark's table, got no file"):
         Table(tmp_path / "missing.csv", "test")
     (tmp_path / "broken.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(UserError, match="cannot be read as CSV"):

@@ -27,6 +27,7 @@ from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, logged, read_log
 from atldas.common.yaml_text import parse_yaml
 from atldas.genotype import CellGenotype, Genotype
+from atldas.peak_memory import peak_memory
 from atldas.training import Sgd, Training, TrainingExperiment, train
 
 CPU = torch.device("cpu")
@@ -78,6 +79,7 @@ def test_the_results_folder(tmp_path: Path) -> None:
     assert json.loads(header["task_options"])["batch"] == 16
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     parameters = sum(p.numel() for p in trained.network.parameters())
+    assert metrics["peak_memory"] == peak_memory(trained.network, (1, 1, 8, 8)) > 4 * 8 * 8 * 4
     assert metrics == trained.figures and metrics["parameters"] == parameters and metrics["macs"] > 4 * 9 * 4 * 64
     log = read_log(tmp_path / "run")
     assert logged(log, "accuracy")[0] == [20, 40, 60] and len(log) == STEPS

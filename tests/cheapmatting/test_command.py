@@ -84,10 +84,10 @@ def cut(path: str, keep: int) -> None:
         (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: expected a trimap with the grey levels"),
         (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "as photo.png has, got 50 x 61"),
         (None, MATTE.replace("model", "nothing"), "or a shipped name (cheapmatting-light), got none"),
-        (None, MATTE.replace("model.safetensors", "photo.png"), "photo.png: is neither a safetensors file of ours nor"),
+        (None, MATTE.replace("model.safetensors", "photo.png"), "photo.png: expected a safetensors file of ours or"),
         (lambda: Path("empty").mkdir(), MATTE.replace("model.safetensors", "empty"),
          "empty: expected a run's folder with model.safetensors, got a folder without"),
-        (lambda: cut("model.safetensors", 999), MATTE, "model.safetensors: is not a whole safetensors file"),
+        (lambda: cut("model.safetensors", 999), MATTE, "model.safetensors: expected a whole safetensors file"),
         (None, f"{MATTE} -o photo.png/out.png", "photo.png/out.png: cannot be written"),
         (lambda: Path("out.png").mkdir(), f"{MATTE} -o out.png", "out.png: expected a file to write, got a folder"),
         (lambda: Path("out").mkdir(), f"{MATTE} -o out", "got a folder; name one in it: out/cutout.png"),
@@ -118,7 +118,7 @@ def cut(path: str, keep: int) -> None:
         (None, "train variant.yaml --config train.yaml --resume --out new", "new: holds no run to resume"),
         (None, "train variant.yaml --config train.yaml --out photo.png", "photo.png: expected a folder for the run"),
         (None, "train variant.yaml --config train.yaml --device gpu", "expected one of auto, cpu, cuda, mps, got gpu"),
-        (None, "train variant.yaml --config train.yaml --from photo.png", "photo.png: is neither a safetensors file"),
+        (None, "train variant.yaml --config train.yaml --from photo.png", "photo.png: expected a safetensors file"),
         (None, "train cheapmatting --config train.yaml --from model.safetensors",
          "--from model.safetensors: expected the network of cheapmatting, got another"),
         (None, MATTE + " -o photo.png", "photo.png: expected another file than the input"),
@@ -149,7 +149,9 @@ def test_cut_out_and_alpha_beside_the_photograph_twice(here: Path, capfd: pytest
         assert main(MATTE.split()) == 0
         assert capfd.readouterr().out == "photo_cutout.png\n"
         assert main([*MATTE.split(), "--alpha"]) == 0
-        assert capfd.readouterr() == ("photo_alpha.png\n", "")
+        captured = capfd.readouterr()
+        assert captured.out == "photo_alpha.png\n"
+        assert captured.err.startswith("engine: torch, fp32, on cpu; ") and captured.err.count("\n") == 1
     image, trimap = photograph(50, 61)
     alpha = np.rint(Matter("model.safetensors", "cpu").matte(image, trimap) * 255)
     np.testing.assert_array_equal(read_image("photo_alpha.png")[..., 0], alpha)

@@ -147,8 +147,8 @@ def context(of: Space, task: Task | None = None) -> Context:
     costs = mac_tables(supernet, task.input_shape)
     generator = torch.Generator().manual_seed(0)
     return Context(
-        of, task, supernet, Distribution(of), generator, costs, 10, cpu, lambda children, repeat: [0.0] * len(children),
-        lambda changes: task,
+        of, task, supernet, Distribution(of), generator, costs, 10, cpu,
+        lambda children, repeat, progress: [0.0] * len(children), lambda changes: task,
     )  # fmt: skip
 
 

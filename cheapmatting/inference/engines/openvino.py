@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...model.network import CheapMatting
 from .graphs import cache_folder, graphs
+from .signal_stack import signal_stack_kept
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}  # our precision -> OpenVINO's
 
@@ -44,10 +45,11 @@ class _Compiled:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        self._request: Any = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+        with signal_stack_kept():
+            self._request: Any = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
         self._lock = threading.Lock()
 
     def __call__(self, **inputs: Tensor) -> Tensor:
         arrays = {name: tensor.contiguous().numpy() for name, tensor in inputs.items()}
-        with self._lock:
+        with self._lock, signal_stack_kept():
             return torch.from_numpy(self._request.infer(arrays)[0])  # a copy: the request writes elsewhere next time

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from atldas.common.progress import progress
+from atldas.common.progress import progress, without_progress
 
 
 @pytest.mark.parametrize(("terminal", "interval"), [(True, 0.5), (False, 15.0)])
@@ -27,3 +27,9 @@ def test_it_is_on_stderr_and_can_be_hidden(capsys: pytest.CaptureFixture[str]) -
     with progress(2, "search", "step", shown=False) as bar:
         bar.update(2)
     assert capsys.readouterr().err == ""
+    with without_progress(), progress(2, "search", "step") as bar:
+        bar.update(2)
+    assert capsys.readouterr().err == ""
+    with progress(2, "search", "step"):
+        pass
+    assert "search" in capsys.readouterr().err

@@ -88,13 +88,13 @@ def test_graphs_are_named_after_the_genotype(workplace: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["absent", "--format", "json"], "absent: no such file, nor a shipped genotype"),
+        (["absent", "--format", "json"], "absent: expected a file or a shipped genotype"),
         (["gdas", "--format", "json", "--out", "a.txt"], "a.txt: expected the suffix .json, got .txt"),
         (["gdas", "--format", "python", "--input", "3,32"], "--input: expected channels, height and width such as"),
         (["gdas", "--format", "python", "--set", "steps=3"], "--set steps: without an experiment's file, expected"),
         (["gdas", "--format", "python", "--set", "network.chanels=3"], "network.chanels: unknown key (did you mean ch"),
         (["gdas", "--format", "python", "--set", "task=atldas.task:Task"], "builds no network without data"),
-        (["gdas", "search.yaml", "--format", "python", "--set", "task_options.folder=x"], "x: is not a folder"),
+        (["gdas", "search.yaml", "--format", "python", "--set", "task_options.folder=x"], "x: expected a folder"),
         (["gdas", "--format", "pt2", "--weights", "search.yaml"], "search.yaml: expected a model of atldas train"),
         (["gdas", "--format", "pt2", "--input", "4,8,8"], "the network does not run on an input of [1, 4, 8, 8]"),
     ],

@@ -58,6 +58,28 @@ def test_what_learns_finds_the_operation_and_the_choice_that_the_task_needs(tmp_
     assert found.candidates[0].figures["inherited"] > 0.9
 
 
+WARM = {"warm_start": 27, "warm_start_steps": 60}
+
+
+def test_a_warm_start_is_ahead_at_first(tmp_path: Path) -> None:
+    """Thirty steps of logits; the proxy is right: what has parameters is needed here."""
+    found = []
+    for name, options in {"cold": {}, "warm": {**WARM, "proxies": {"parameters": 1.0}}}.items():
+        (tmp_path / name).mkdir()
+        shuffled = {**options, "shuffle_losses": True}  # the judged losses say nothing
+        found.append(convolution(run(tmp_path / name, "atldas", steps=50, options=shuffled)))
+    assert found[0] < 0.75 and found[1] > found[0] + 0.05
+
+
+def test_a_misleading_warm_start_is_forgotten(tmp_path: Path) -> None:
+    """The proxy is wrong; its weight is 0 from step 60 on, and what was judged decides."""
+    options = {**WARM, "proxies": {"parameters": -1.0}}
+    (tmp_path / "misled").mkdir()
+    misled = run(tmp_path / "misled", "atldas", steps=30, options={**options, "shuffle_losses": True})
+    assert convolution(misled) < 0.67
+    assert convolution(run(tmp_path, "atldas", options=options)) > 0.9
+
+
 @pytest.mark.parametrize("strategy", ["darts", "drnas"])
 def test_without_anything_to_learn_a_dense_strategy_has_no_liking_for_it(tmp_path: Path, strategy: str) -> None:
     runs = []

@@ -32,7 +32,7 @@ def convolutions(child: Genotype) -> float:
 
 def judged(of: Space, judge: Callable[[Genotype], float], seed: int = 0) -> Context:
     given = context(of)
-    given.judge_all = lambda children, repeat: [judge(child) for child in children]
+    given.judge_all = lambda children, repeat, progress: [judge(child) for child in children]
     given.generator.manual_seed(seed)
     return given
 

@@ -23,7 +23,7 @@ from atldas.strategies import STRATEGIES
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, dict[str, Any]] = {
-    "atldas": {"children": 3, "memory": 12, "sampler": "strict_fairness"},
+    "atldas": {"children": 3, "memory": 12, "sampler": "strict_fairness", "warm_start": 6, "warm_start_steps": 9},
     "darts": {},
     "gdas": {},
     "drnas": {"distance": 0.1},
@@ -32,8 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "zero_cost": {"proxies": ["synflow", "zico"], "scored": 5, "children": 4},
     "largest": {"children": 4},
     "surrogate": {
-        "proxies": {"synflow": 1.0},
-        "proxy_task_options": {},
+        "proxies": {"naswot_share": 1.0},
         "scored": 12,
         "pool_share": 0.8,
         "initial": 2,

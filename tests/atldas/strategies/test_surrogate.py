@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -44,7 +44,7 @@ def quality(child: Genotype) -> float:
 def judging(seed: int, measured: list[tuple[Genotype, int]], sign: float = 1.0) -> Any:
     """Quality, a repetition's offset, and noise: a function of child and repeat."""
 
-    def judge_all(children: Sequence[Genotype], repeat: int) -> list[float]:
+    def judge_all(children: Sequence[Genotype], repeat: int, progress: Callable[[], object]) -> list[float]:
         measured.extend((child, repeat) for child in children)
         noise = [float(random_of(child, 100 * seed + repeat)) for child in children]
         return [sign * (quality(child) + NOISE * n + 3 * repeat) for child, n in zip(children, noise, strict=True)]
@@ -64,7 +64,7 @@ def searched(
 
 
 OPTIONS: dict[str, Any] = {
-    "proxies": {"none": 0.0}, "proxy_task_options": {}, "pool_share": 1.0, "initial": 20, "rounds": 3,
+    "pool_proxies": {"none": 1.0}, "proxies": {"none": 0.0}, "pool_share": 1.0, "initial": 20, "rounds": 3,
     "per_round": 6, "finalists": 5, "repeats": 1,
 }  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_it_finds_what_as_many_random_trainings_do_not(sign: float) -> None:
         assert strategy.estimate(proposed[0]) * sign == max(strategy.estimate(child) * sign for child in proposed)
         assert len(measured) == 20 + 3 * 6 + 5
         children = context(WIDE).samples(len(measured), uniform=True)
-        values = judging(seed, [])(children, 0)
+        values = judging(seed, [])(children, 0, lambda: None)
         random.append(quality(children[values.index(max(values))]))
     assert min(found) >= 6.0 and sum(found) / 4 > sum(random) / 4 + 1.0
 
@@ -93,7 +93,7 @@ def test_figures_dealt_to_the_wrong_children_find_nothing() -> None:
         order = torch.randperm(WIDE.size(), generator=torch.Generator().manual_seed(seed)).tolist()
         children = list(WIDE.enumerate())
         wrong = {child: quality(children[place]) for child, place in zip(children, order, strict=True)}
-        given.judge_all = lambda judged, repeat, wrong=wrong: [wrong[child] for child in judged]  # type: ignore[misc]
+        given.judge_all = lambda judged, repeat, progress, wrong=wrong: [wrong[child] for child in judged]  # type: ignore[misc]
         strategy = Surrogate(SurrogateOptions(**OPTIONS), given)
         found.append(quality(next(iter(strategy.propose(SETTINGS))).child))
     assert sum(found) / len(found) < 4.0  # uniform children have 1.1 on average, the best 7
@@ -125,7 +125,9 @@ def test_a_pool_is_the_best_share_by_proxies_and_unscored_children_come_last(mon
         return quality(child) if quality(child) >= 0 else float("-inf")
 
     monkeypatch.setitem(PROXIES, "known", proxy)
-    strategy, _ = searched(0, {"proxies": {"known": 1.0}, "pool_share": 0.1, "initial": 5, "rounds": 0, "repeats": 0})
+    strategy, _ = searched(
+        0, {"pool_proxies": {"known": 1.0}, "pool_share": 0.1, "initial": 5, "rounds": 0, "repeats": 0}
+    )
     best = sorted((quality(child) for child in WIDE.enumerate()), reverse=True)[:73]
     assert sorted((quality(child) for child in strategy.pool), reverse=True) == best
 

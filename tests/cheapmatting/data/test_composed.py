@@ -50,11 +50,11 @@ def test_composed_images_without_all_that_belongs_to_them(composed, caplog):
     assert [path.name for path in source.images.paths] == ["cat_0.png"]
     assert "1 images lack an alpha" in caplog.text and "cat_1.png" in caplog.text
     write_image(composed / "trimaps" / "cat_0.png", np.zeros((60, 80), np.uint8))
-    with pytest.raises(UserError, match="none of the 1 images can be used"):
+    with pytest.raises(UserError, match="expected images that can be used, got 1 others"):
         ComposedSource(*folders, 48, 0, PLAIN)[0]
     assert "nothing in it is unknown" in caplog.text
     (composed / "trimaps" / "cat_0.png").rename(composed / "trimaps" / "dog.png")
-    with pytest.raises(UserError, match=r"not one of its images has an alpha in .* and a trimap in .*trimaps"):
+    with pytest.raises(UserError, match=r"expected images that have an alpha in .* and a trimap in .*trimaps"):
         ComposedSource(*folders, 48, 0, PLAIN)
 
 

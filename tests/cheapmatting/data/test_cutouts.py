@@ -78,11 +78,11 @@ def test_unmatched_pairs_are_reported(tmp_path, caplog):
     assert "1 images have no alpha" in caplog.text and "lonely.jpg" in caplog.text
     names = tmp_path / "names.txt"
     names.write_text("lonely")
-    with pytest.raises(UserError, match="not one of the named images has an alpha"):
+    with pytest.raises(UserError, match="expected named images that have an alpha"):
         pair_folder(tmp_path / "colours", tmp_path / "alphas", include=names)
     for path in (tmp_path / "alphas").iterdir():
         path.rename(path.with_name("other_" + path.name))
-    with pytest.raises(UserError, match=r"not one of its images has an alpha .* \(the first: a\.jpg\)"):
+    with pytest.raises(UserError, match=r"expected images that have an alpha .* got none \(the first: a\.jpg\)"):
         pair_folder(tmp_path / "colours", tmp_path / "alphas")
 
 
@@ -90,6 +90,6 @@ def test_pairs_of_two_sizes_are_skipped(tmp_path, caplog):
     write_pair(tmp_path, "a", 0)
     write_image(tmp_path / "alphas" / "a.png", np.eye(7, dtype=np.uint8) * 255)
     folder = pair_folder(tmp_path / "colours", tmp_path / "alphas")
-    with pytest.raises(UserError, match="none of the 1 images can be used"):
+    with pytest.raises(UserError, match="expected images that can be used, got 1 others"):
         folder.pick(np.random.default_rng(0))
     assert "expected 80 x 60 pixels, as" in caplog.text and "got 7 x 7" in caplog.text

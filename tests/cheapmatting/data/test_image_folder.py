@@ -56,12 +56,12 @@ def test_damaged_files_are_named_once_skipped_and_counted(folders, caplog):
 def test_folders_that_cannot_serve(tmp_path):
     with pytest.raises(UserError, match=r"none: expected a folder of images, which does not exist"):
         cutouts(tmp_path / "none", None, 48, 0)
-    with pytest.raises(UserError, match=r"holds no images; put files of \.png"):
+    with pytest.raises(UserError, match=r"expected images in it or below it \(\.png"):
         synthetic(48, 0, backgrounds=str(tmp_path))
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"a\.png: expected a folder of images, got a file"):
         cutouts(tmp_path / "a.png", None, 48, 0)
-    with pytest.raises(UserError, match="none of the 1 images can be used"):
+    with pytest.raises(UserError, match="expected images that can be used, got 1 others"):
         cutouts(tmp_path, None, 48, 0)[0]
 
 

@@ -33,7 +33,7 @@ def test_names_choose_and_leave_out(folders, tmp_path, caplog):
     exclude.write_text("cut1\ncut2")
     assert [path.name for path in cutout_folder(foregrounds, include, exclude).paths] == ["cut0.png"]
     include.write_text("cut1")
-    with pytest.raises(UserError, match="leave none of the 4 images"):
+    with pytest.raises(UserError, match="to leave some of the 4 images, got none"):
         cutout_folder(foregrounds, include, exclude)
 
 
@@ -43,7 +43,7 @@ def test_lists_that_cannot_serve(folders, tmp_path):
         (None, r"names\.txt: cannot be read \(No such file or directory\); expected a list of file names"),
         (b"# nothing\n", "expected one file name a line, got no names"),
         (b"\xff\xfe\x00", "expected a text file"),
-        (b"cut7\ncut8\n", r"not one of its 2 names is in .*foregrounds \(the first: cut7\)"),
+        (b"cut7\ncut8\n", r"expected names of files in .*foregrounds, got 2 others \(the first: cut7\)"),
     ):
         if content is not None:
             names.write_bytes(content)

@@ -170,7 +170,9 @@ def test_two_files_of_one_name_are_refused(folders):
 def test_nothing_in_common_is_refused(folders):
     for path in folders.truths.iterdir():
         path.rename(path.with_name(f"other_{path.name}"))
-    with pytest.raises(UserError, match=r"not one of its 2 predictions has a truth .* without a truth: a, b"):
+    with pytest.raises(
+        UserError, match=r"expected predictions that have a truth .* got none of 2.* without a truth: a, b"
+    ):
         folders.measure()
     assert not folders.out.exists()
 
@@ -178,7 +180,7 @@ def test_nothing_in_common_is_refused(folders):
 def test_empty_and_missing_folders(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     for name, reason in (
-        ("empty", "holds no images"),
+        ("empty", "expected images in it or below it"),
         ("missing", "expected a folder of images, which"),
     ):
         for key in ("predictions", "truths", "trimaps"):

@@ -124,7 +124,7 @@ def saved(value: object) -> Callable[[Path], None]:
     return lambda path: torch.save(value, path)
 
 
-NOT_OURS = "is neither a safetensors file of ours nor a published checkpoint"
+NOT_OURS = "expected a safetensors file of ours or a published checkpoint"
 GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
 
 
@@ -135,11 +135,11 @@ GOOD = {"format": FORMAT, "genotype": PUBLISHED.to_json(), "network": "{}"}
         (Path.mkdir, "expected a run's folder with model.safetensors, got a folder without"),
         (Path.touch, NOT_OURS),
         (lambda path: path.write_text("# weights\nstem: 1\n"), NOT_OURS),
-        (lambda path: path.write_text("12345678{not: a header"), "is not a whole safetensors file"),
+        (lambda path: path.write_text("12345678{not: a header"), "expected a whole safetensors file"),
         (lambda path: path.write_bytes(bytes(range(256)) * 9), NOT_OURS),
         (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" * 99), NOT_OURS),
-        (cut_short, "is not a whole safetensors file"),
-        (cut_in_header, "is not a whole safetensors file"),
+        (cut_short, "expected a whole safetensors file"),
+        (cut_in_header, "expected a whole safetensors file"),
         (archive_cut_short, NOT_OURS),
         (bomb, NOT_OURS),
         (bomb_in_archive, NOT_OURS),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,3 +124,22 @@ def test_what_cannot_be_had_is_one_line(
     with pytest.raises(UserError) as error:
         Matter(small_network(), "cpu", engine=engine, precision=precision)
     assert str(error.value) == message
+
+
+def test_openvino_leaves_a_signal_its_stack() -> None:
+    """It used to end the program with a segmentation fault at the next signal that has a handler."""
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+    code = """
+import os, signal
+import numpy as np
+from small import small_network
+from cheapmatting import Matter
+matter = Matter(small_network(), engine="openvino", device="cpu")
+matter.matte(np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 128, np.uint8))
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGUSR1)
+assert heard == [1]
+"""
+    helpers = str(Path(__file__).parents[3] / "helpers")
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": helpers})
