@@ -1,4 +1,4 @@
-"""What Pillow decodes, as arrays of grey or RGB: palettes, CMYK, LAB and profiles that describe other colours than RGB."""
+"""What Pillow decodes, as arrays of grey or RGB: palettes, CMYK, LAB, profiles of other colours than RGB."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from atldas.common.errors import UserError
+
+from .arrays import Bytes
 
 log = logging.getLogger(__name__)
 # Modes of Pillow that are arrays as they stand; others become one of them.
@@ -47,7 +49,7 @@ def pixels(image: Image.Image, name: str, as_data: bool = False) -> tuple[npt.ND
         image = _to_srgb(image, profile)
     if image.mode not in PLAIN:
         raise UserError(f"{name}: expected grey, RGB, CMYK or LAB pixels, got the mode {image.mode}")
-    array = np.asarray(image)
+    array = np.array(image)  # a copy that may be written to
     icc = image.info.get("icc_profile") if space == "RGB" and image.mode in ("RGB", "RGBA") else None
     return (array if array.ndim == 3 else array[..., None]), icc
 
@@ -57,6 +59,19 @@ def rgb_profile(image: Image.Image, name: str) -> bytes | None:
     profile = _profile(image, name)
     described = profile is not None and profile.profile.xcolor_space.strip() == "RGB"
     return image.info["icc_profile"] if described else None
+
+
+def between_profiles(rgb: Bytes, old: bytes | None, new: bytes | None) -> Bytes:
+    """uint8 RGB [H, W, 3] of one profile in another's values; None is sRGB."""
+    if old == new:
+        return rgb
+    before, after = (ImageCms.ImageCmsProfile(io.BytesIO(icc)) if icc else _srgb() for icc in (old, new))
+    converted = ImageCms.profileToProfile(Image.fromarray(rgb), before, after)
+    return np.array(converted)
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def _profile(image: Image.Image, name: str) -> ImageCms.ImageCmsProfile | None:
@@ -71,7 +86,7 @@ def _profile(image: Image.Image, name: str) -> ImageCms.ImageCmsProfile | None:
 
 
 def _to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    converted = ImageCms.profileToProfile(image, profile, _srgb(), outputMode="RGB")
     assert converted is not None  # only with inPlace=True
     converted.info.pop("icc_profile", None)
     return converted

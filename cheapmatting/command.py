@@ -10,9 +10,9 @@ from pathlib import Path
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
 
-from .folder_command import TrimapSource, add_trimap_and_folder_options, matte_many, trimap_source
+from .folder_command import add_folder_options, add_trimap_options, matte_many, require_only_one, trimap_source
 from .folders import is_many
-from .inference.options import add_computing_options, computing
+from .inference.options import add_computing_options, add_output_options, computing, default_output, wanted
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
@@ -70,15 +70,30 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_matte(verbs: Verbs) -> None:
     verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
-    verb.add_argument("image", type=Path, help="the photograph; or a folder or a quoted glob of them, with --out")
-    verb.add_argument("trimap", type=Path, nargs="?", help="its trimap: 0 background, 128 unknown, 255 foreground")
-    verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
+    verb.formatter_class, verb.epilog = argparse.RawDescriptionHelpFormatter, MATTE_EXAMPLES
+    verb.add_argument(
+        "image", type=Path, help="the photograph; - is standard input; or a folder or a quoted glob of them, with --out"
+    )
+    verb.add_argument(
+        "trimap",
+        type=Path,
+        nargs="?",
+        help="its trimap: 0 background, 128 unknown, 255 foreground; or a soft mask",
+    )
+    add_trimap_options(verb)
+    verb.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="what to write; - is standard output (default: IMAGE_cutout.png, or as the result is called)",
+    )
+    add_output_options(verb)
+    add_folder_options(verb)
     verb.add_argument(
         "--weights",
         metavar="FILE|RUN|NAME",
         help=f"{WEIGHTS} (default: cheapmatting-light)",
     )
-    verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
     verb.add_argument(
         "--views",
         type=int,
@@ -86,11 +101,8 @@ def _add_matte(verbs: Verbs) -> None:
         default=1,
         help="average mirror images: better, as much slower (default: 1)",
     )
-    verb.add_argument("--force", action="store_true", help="overwrite existing files")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    add_trimap_and_folder_options(verb)
     add_computing_options(verb)
-    verb.formatter_class, verb.epilog = argparse.RawDescriptionHelpFormatter, MATTE_EXAMPLES
     verb.set_defaults(handler=_matte)
 
 
@@ -141,24 +153,23 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _matte(options: argparse.Namespace) -> int:
-    from .inference.matte import Matter, matte_files
+    if is_many(options.image):
+        return matte_many(options)
+    from .decoding import STANDARD_STREAM
+    from .inference.files import matte_files, require_free
+    from .inference.matte import Matter
     from .model.lookup import DEFAULT_WEIGHTS
 
-    many = is_many(options.image)
-    source = None if many else trimap_source(options)
-    name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
-    output = options.output or options.image.with_name(name)
+    what = wanted(options)
+    output = options.output or default_output(options.image, what.what)
+    require_only_one(options)
+    trimap = trimap_source(options)
+    require_free(output, what, options.image, *([trimap] if isinstance(trimap, Path) else []))
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
+    matte_files(matter, options.image, trimap, output, what)
     print(matter.computed_by, file=sys.stderr)
-
-    def matte_one(image: Path, trimap: TrimapSource, output: Path) -> None:
-        matte_files(matter, image, trimap, output, options.alpha)
-
-    if many:
-        return matte_many(options, matte_one)
-    assert source is not None
-    matte_one(options.image, source, output)
-    print(output)
+    if str(output) != STANDARD_STREAM:
+        print(output)
     return 0
 
 

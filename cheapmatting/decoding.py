@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -64,8 +63,8 @@ class Picture(NamedTuple):
     """A decoded file.
 
     Attributes:
-        pixels: uint8, uint16, or float32 in 0..1 as OpenEXR and some TIFF files have it; [H, W, C] with C 1 for grey, 2 for
-            grey and alpha, 3 for RGB, 4 for straight RGBA. Upright.
+        pixels: [H, W, C], upright, of uint8, uint16, or float32 in 0..1 as OpenEXR and some TIFF files have it. C is 1
+            for grey, 2 for grey and alpha, 3 for RGB, 4 for straight RGBA.
         turned: whether the EXIF orientation swapped width and height.
     """
 
@@ -114,12 +113,13 @@ def name_of(source: Source) -> str:
 @contextmanager
 def _stream(source: Source) -> Iterator[BinaryIO]:
     """The file, seekable and not empty."""
-    try:
-        file: BinaryIO = sys.stdin.buffer if str(source) == STANDARD_STREAM else Path(source).open("rb")
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror or error})") from error
-    with file if str(source) != STANDARD_STREAM else io.BytesIO() as opened:
-        stream = opened if opened is file and file.seekable() else io.BytesIO(file.read())
+    with ExitStack() as closing:
+        try:
+            is_file = str(source) != STANDARD_STREAM
+            stream = closing.enter_context(Path(source).open("rb")) if is_file else sys.stdin.buffer
+            stream = stream if is_file and stream.seekable() else io.BytesIO(stream.read())
+        except OSError as error:
+            raise UserError(f"{name_of(source)}: cannot be read ({error.strerror or error})") from error
         if not stream.read(1):
             raise UserError(f"{name_of(source)}: expected an image, got an empty file")
         stream.seek(0)
@@ -146,8 +146,10 @@ def _faults_named(name: str) -> Iterator[None]:
     """Whatever a decoder raises on a file from outside, and they raise nearly everything, as one clear error."""
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except UserError:
         raise
+    except Image.DecompressionBombError as error:  # Pillow's reader of WebP keeps its own limit
+        raise UserError(f"{name}: expected fewer pixels ({error})") from error
     except MemoryError as error:
         raise UserError(f"{name}: this machine has not the memory to decode it") from error
     except Exception as error:
@@ -174,19 +176,17 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, name: str, as_data: b
         image.verify()
         image = _opened(stream, name)
     stored = getattr(image, "tag_v2", {}).get(ORIENTATION, 1)  # of a TIFF file, whose readers turn it themselves
-    deep = image.mode != "I;16" and any(re.search(";16", str(tile[3])) for tile in image.tile)
-    if deep and not image.mode.startswith("I"):
+    deep = not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in image.tile)
+    if deep:  # Pillow keeps all bits of grey alone
         pixels, icc = _deep(stream, name), colours.rgb_profile(image, name)
     else:
         image.load()
         pixels, icc = colours.pixels(image, name, as_data)
     exif, orientation = _exif(image, name)
-    if image.format == "TIFF" and deep:
-        orientation = 1
-    if orientation in TURNS:
+    if orientation in TURNS and not (deep and image.format == "TIFF"):
         pixels = TURNS[orientation](pixels)
-    metadata = Metadata(icc, exif, _dpi(image))
-    return Picture(np.ascontiguousarray(pixels), metadata, {stored, orientation}.intersection(QUARTER_TURNS) != set())
+    turned = stored in QUARTER_TURNS or orientation in QUARTER_TURNS
+    return Picture(np.ascontiguousarray(pixels), Metadata(icc, exif, _dpi(image)), turned)
 
 
 def _deep(stream: BinaryIO, name: str) -> npt.NDArray[Any]:
@@ -194,9 +194,7 @@ def _deep(stream: BinaryIO, name: str) -> npt.NDArray[Any]:
     stream.seek(0)
     pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
-        raise UserError(
-            f"{name}: expected 8 or 16 bits per channel, got {'a damaged file' if pixels is None else pixels.dtype}"
-        )
+        raise UserError(f"{name}: expected colours of 16 bits, got a damaged or other file")
     order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
     return pixels[..., None] if pixels.ndim == 2 else cv2.cvtColor(pixels, order[pixels.shape[2]])
 

@@ -1,4 +1,4 @@
-"""Alphas in OpenEXR files (extra `exr`): what films are composed from. OpenCV's wheels are built without this format."""
+"""Alphas in OpenEXR files (extra `exr`): as films are composed from. OpenCV's wheels lack this format."""
 
 from __future__ import annotations
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atldas.common.errors import UserError
 from atldas.common.verbs import interrupted
 
-from .folders import Job, find_jobs, run_jobs
+from .folders import Job, find_jobs, left_to_do, run_jobs
+from .inference.options import computing, wanted
 from .masks.makers import is_mask_maker
 from .masks.options import (
-    TrimapMaker,
     add_mask_options,
     add_width_option,
     network_of,
@@ -22,22 +24,36 @@ from .masks.options import (
     width_of,
 )
 
-# A trimap's file, or what makes the trimap of a photograph.
-TrimapSource = Path | TrimapMaker
-# Photograph, trimap, output: mattes one.
-MatteOne = Callable[[Path, TrimapSource, Path], None]
+if TYPE_CHECKING:  # both import PyTorch
+    from .inference.files import TrimapSource
+    from .inference.matte import Matter
 
 
-def add_trimap_and_folder_options(verb: argparse.ArgumentParser) -> None:
-    """What `trimap_source` and `matte_many` read, besides `image`, `trimap` and `force`."""
+def add_trimap_options(verb: argparse.ArgumentParser) -> None:
+    """What `trimap_source` reads, besides `trimap`."""
     verb.add_argument("--trimap", dest="trimap_option", type=Path, metavar="FILE|FOLDER", help="the same as TRIMAP")
     add_mask_options(verb)
     add_width_option(verb)
+
+
+def add_folder_options(verb: argparse.ArgumentParser) -> None:
+    """What `matte_many` reads, besides the trimap, the result and how it is computed."""
     verb.add_argument("--out", type=Path, metavar="FOLDER", help="for a folder or glob of photographs: where to write")
-    verb.add_argument(
-        "--workers", type=int, default=1, help="photographs at once, each with its own memory (default: 1)"
-    )
+    verb.add_argument("--workers", type=int, default=1, help="photographs at once (default: 1)")
     verb.add_argument("--resume", action="store_true", help="with --out: leave out what is done")
+
+
+def require_only_one(options: argparse.Namespace) -> None:
+    """Check that the options of a folder are not given for one photograph.
+
+    Raises:
+        UserError: they are.
+    """
+    if options.out is not None or options.resume:
+        name = "--resume" if options.out is None else "--out"
+        raise UserError(
+            f"{name}: expected a folder or a glob of photographs, got {options.image}; one is written by -o"
+        )
 
 
 def trimap_source(options: argparse.Namespace) -> TrimapSource:
@@ -65,7 +81,7 @@ def _the_trimap(options: argparse.Namespace) -> Path | None:
     return trimap
 
 
-def matte_many(options: argparse.Namespace, matte_one: MatteOne) -> int:
+def matte_many(options: argparse.Namespace) -> int:
     """Matte the photographs of a folder or a glob; returns the exit status: 1 if some failed.
 
     Raises:
@@ -75,20 +91,36 @@ def matte_many(options: argparse.Namespace, matte_one: MatteOne) -> int:
         raise UserError(f"{options.image}: expected a folder to write to, with --out and without -o")
     if options.workers < 1:
         raise UserError(f"--workers: expected 1 or more, got {options.workers}")
+    from .inference.files import matte_files
+
+    what = replace(wanted(options), force=True)  # `left_to_do` sees to what is replaced
     partners, source_of = _sources(options)
     jobs = find_jobs(options.image, partners, options.out)
+    todo = left_to_do(jobs, options.resume, options.force)
+    matter = _matter(options)
     outcome = run_jobs(
-        jobs,
-        lambda job: matte_one(job.image, source_of(job), job.output),
+        todo,
+        lambda job: matte_files(matter, job.image, source_of(job), job.output, what),
         workers=options.workers,
-        resume=options.resume,
-        force=options.force,
+        skipped=len(jobs) - len(todo),
     )
+    print(matter.computed_by, file=sys.stderr)
     print(outcome.summary(), file=sys.stderr)
     if outcome.interrupted:
         return interrupted(options.command)
     print(options.out)
     return 1 if outcome.failures else 0
+
+
+def _matter(options: argparse.Namespace) -> Matter:
+    """The network; `--max-memory` is divided among the workers."""
+    from .inference.matte import Matter
+    from .model.lookup import DEFAULT_WEIGHTS
+
+    settings = computing(options)
+    if settings["max_memory"] is not None:
+        settings["max_memory"] //= options.workers
+    return Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **settings)
 
 
 def _sources(options: argparse.Namespace) -> tuple[Path | None, Callable[[Job], TrimapSource]]:

@@ -134,35 +134,39 @@ def output_names(names: Sequence[PurePath]) -> list[str]:
         chosen = better
 
 
-def run_jobs(
-    jobs: Sequence[Job], work: Callable[[Job], None], *, workers: int = 1, resume: bool = False, force: bool = False
-) -> Outcome:
-    """Do the jobs, `workers` at a time; a failure is kept, and the others go on.
-
-    Ctrl-C and SIGTERM end it after the jobs that are being done.
+def left_to_do(jobs: Sequence[Job], resume: bool, force: bool) -> list[Job]:
+    """The jobs without those that need not be done.
 
     Args:
         resume: leave out what is done (see `Job.is_done`).
-        force: replace outputs that are there.
+        force: outputs that are there may be replaced.
 
     Raises:
         UserError: outputs are there, and neither `resume` nor `force` is asked for.
     """
-    skipped = [job for job in jobs if job.is_done()] if resume else []
-    if not resume and not force and (there := [job.output for job in jobs if job.output.exists()]):
+    if resume:
+        return [job for job in jobs if not job.is_done()]
+    there = [job.output for job in jobs if job.output.exists()]
+    if there and not force:
         raise UserError(
             f"{there[0]}: {len(there)} of {len(jobs)} outputs are there already; --resume leaves them out, --force "
             "replaces them"
         )
-    left = set(skipped)
-    todo = [job for job in jobs if job not in left]
+    return list(jobs)
+
+
+def run_jobs(jobs: Sequence[Job], work: Callable[[Job], None], *, workers: int = 1, skipped: int = 0) -> Outcome:
+    """Do the jobs, `workers` at a time; a failure is kept, and the others go on.
+
+    Ctrl-C and SIGTERM end it after the jobs that are being done. `skipped` is how many were left out before.
+    """
     ended: list[tuple[Path, str]] = []
     with (
         Interruption() as interruption,
         ThreadPoolExecutor(workers) as pool,
-        progress(len(jobs), "matte", "photo", initial=len(skipped)) as bar,
+        progress(len(jobs) + skipped, "matte", "photo", initial=skipped) as bar,
     ):
-        futures = {pool.submit(_reason, work, job): job for job in todo}
+        futures = {pool.submit(_reason, work, job): job for job in jobs}
         try:
             for future in as_completed(futures):
                 if not future.cancelled():
@@ -174,7 +178,7 @@ def run_jobs(
         finally:
             pool.shutdown(cancel_futures=True)  # at a second Ctrl-C
     failures = sorted(failure for failure in ended if failure[1])
-    return Outcome(len(ended) - len(failures), len(skipped), failures, interruption.requested)
+    return Outcome(len(ended) - len(failures), skipped, failures, interruption.requested)
 
 
 def _reason(work: Callable[[Job], None], job: Job) -> str:

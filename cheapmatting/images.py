@@ -175,10 +175,12 @@ def _encoded(path: str | Path, array: npt.NDArray[Any], metadata: Metadata) -> b
         "exif": metadata.exif if name != "BMP" else None,
         "dpi": metadata.dpi,
     }
+    if name == "TIFF" and metadata.exif:
+        options = {}  # libtiff, which compresses, cannot write EXIF folders
     buffer = io.BytesIO()
     try:
         Image.fromarray(array).save(buffer, name, **options, **{key: value for key, value in along.items() if value})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: of libtiff
         raise UserError(
             f"{path}: {array.shape[1]} x {array.shape[0]} pixels cannot be written as {suffix_of(path)} ({error})"
         ) from error

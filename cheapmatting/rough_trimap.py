@@ -94,8 +94,8 @@ def _cut(levels: Bytes, name: str) -> Bytes:
     if not damaged and known < LEAST_KNOWN * levels.size:
         shown = ", ".join(map(str, np.argsort(-counts * strange, kind="stable")[:3]))
         raise UserError(
-            f"{name}: expected a trimap with the grey levels 0 (background), 128 (unknown) and 255 (foreground), or a soft "
-            f"mask, got other levels in {share:.1%} of the pixels (most: {shown})"
+            f"{name}: expected a trimap with the grey levels 0 (background), 128 (unknown) and 255 (foreground), or a "
+            f"soft mask, got other levels in {share:.1%} of the pixels (most: {shown})"
         )
     what = "a trimap with damaged edges" if damaged else "a soft mask"
     log.warning(

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inside", metavar="X,Y", action="append", default=[], help="a point of the foreground")
     parser.add_argument("--outside", metavar="X,Y", action="append", default=[], help="a point of the background")
     add_mask_options(parser)
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -84,4 +84,4 @@ def _check_output(output: Path, image: Path, force: bool) -> None:
     if output.resolve() == image.resolve():
         raise UserError(f"{output}: expected another file than the input, which would be overwritten; name one with -o")
     if output.exists() and not force:
-        raise UserError(f"{output}: is there already; overwrite it with --force, or name another file with -o")
+        raise UserError(f"{output}: exists; replace it with --force, or name another file with -o")

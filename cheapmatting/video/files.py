@@ -92,12 +92,12 @@ def require_writable(out: Path, force: bool) -> None:
     if out.suffix:
         _av(out)
     if not force and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
-        raise UserError(f"{out}: is there already; replace it with --force, or name another")
+        raise UserError(f"{out}: exists; replace it with --force, or name another")
 
 
 @contextmanager
 def writer(out: Path, rate: Fraction) -> Iterator[Sink]:
-    """Where the frames go: a folder gets alphas as grey PNG files (000000.png, ...), a video straight colours and alpha.
+    """Where frames go: a folder gets alphas as grey PNG files (000000.png, ...), a video straight colours and alpha.
 
     A video appears whole or not at all. Every PNG file does, but an interrupted folder keeps those that are ready.
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atldas.common.errors import UserError
-from cheapmatting.folders import Job, find_jobs, is_many, output_names, run_jobs
+from cheapmatting.folders import Job, find_jobs, is_many, left_to_do, output_names, run_jobs
 from cheapmatting.images import write_image
 
 NAMES = st.builds(
@@ -120,14 +120,16 @@ def test_what_is_done_is_left_out_and_nothing_is_replaced_unasked(photos: Path) 
         copy(job)
 
     assert run_jobs(jobs[:1], work).done == 1
-    with pytest.raises(UserError, match="out/sub/one.png: 1 of 3 outputs are there already; --resume"):
-        run_jobs(jobs, work)
-    assert run_jobs(jobs, work, resume=True).summary() == "2 done, 1 skipped, 0 failed"
+    with pytest.raises(UserError, match=r"out/sub/one.png: 1 of 3 outputs are there already; --resume"):
+        left_to_do(jobs, resume=False, force=False)
+    assert run_jobs(left_to_do(jobs, resume=True, force=False), work, skipped=1).summary() == (
+        "2 done, 1 skipped, 0 failed"
+    )
     assert done == ["one.png", "two.jpg", "two.png"]
+    assert left_to_do(jobs, resume=True, force=True) == []
     os.utime(photos / "two.jpg", (2e9, 2e9))  # newer than its output
-    assert run_jobs(jobs, work, resume=True).summary() == "1 done, 2 skipped, 0 failed"
-    assert done[3:] == ["two.jpg"]
-    assert run_jobs(jobs, work, force=True).done == 3
+    assert left_to_do(jobs, resume=True, force=False) == [jobs[1]]
+    assert left_to_do(jobs, resume=False, force=True) == jobs
 
 
 def test_an_interruption_ends_after_the_photograph_at_hand(photos: Path) -> None:
@@ -142,7 +144,7 @@ def test_an_interruption_ends_after_the_photograph_at_hand(photos: Path) -> None
     outcome = run_jobs(jobs, work)
     assert outcome.interrupted and outcome.done >= 2 and not outcome.failures
     assert len(list(Path("out").rglob("*.png"))) == outcome.done
-    assert run_jobs(jobs, copy, resume=True).done == 3 - outcome.done
+    assert run_jobs(left_to_do(jobs, resume=True, force=False), copy).done == 3 - outcome.done
 
 
 def test_no_more_photographs_are_held_than_there_are_workers(photos: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,8 +17,10 @@ from small import photograph, small_network
 
 from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
+from cheapmatting.inference.files import Wanted, matte_files
 from cheapmatting.inference.foreground import estimate_foreground
-from cheapmatting.inference.matte import Matter, matte_files, read_pair
+from cheapmatting.inference.matte import Matter
+from cheapmatting.inference.pair import read_pair
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
 
@@ -130,23 +132,32 @@ IMAGE, TRIMAP = photograph(8, 9)
 @pytest.mark.parametrize(
     ("image", "trimap", "message"),
     [
-        (IMAGE[..., :2], TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9, 2]"),
-        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9, 4]"),
-        (IMAGE[..., 0], TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9]"),
-        (IMAGE / np.float32(255), TRIMAP, "image: expected uint8 RGB [H, W, 3], got float32 [8, 9, 3]"),
-        (IMAGE[:0], TRIMAP[:0], "image: expected uint8 RGB [H, W, 3], got uint8 [0, 9, 3]"),
-        (IMAGE, TRIMAP[:-1], "trimap: expected uint8 [8, 9], as the image, got uint8 [7, 9]"),
-        (IMAGE, TRIMAP[..., None], "trimap: expected uint8 [8, 9], as the image, got uint8 [8, 9, 1]"),
-        (IMAGE, TRIMAP.astype(np.int64), "trimap: expected uint8 [8, 9], as the image, got int64 [8, 9]"),
-        (IMAGE, TRIMAP == 128, "trimap: expected uint8 [8, 9], as the image, got bool [8, 9]"),
+        (
+            IMAGE[..., :2],
+            TRIMAP,
+            "expected RGB [H, W, 3] of uint8, uint16 or floats in 0..1, got uint8 [8, 9, 2]",
+        ),
+        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: expected RGB [H, W, 3] of uint8, uint16 or floats in 0..1, got"),
+        (IMAGE[..., 0], TRIMAP, "floats in 0..1, got uint8 [8, 9]"),
+        (IMAGE.astype(np.float32), TRIMAP, "image: expected floats in 0..1, got 0 to 255; divide levels by 255"),
+        (IMAGE / np.float32("nan"), TRIMAP, "image: expected floats in 0..1, got nan to nan"),
+        (IMAGE.astype(np.int32), TRIMAP, "image: expected uint8, uint16 or floats in 0..1, got int32 [8, 9, 3]"),
+        (IMAGE[:0], TRIMAP[:0], "floats in 0..1, got uint8 [0, 9, 3]"),
+        (IMAGE, TRIMAP[:-1], "trimap: expected 9 x 8 pixels, as the image has, got 9 x 7"),
         (
             IMAGE,
-            np.where(TRIMAP == 128, 127, TRIMAP).astype(np.uint8),
-            "trimap: expected the values 0, 128 and 255 alone",
+            TRIMAP[None, None],
+            "trimap: expected [H, W] of uint8, uint16 or floats in 0..1, got uint8",
         ),
+        (IMAGE, np.stack([TRIMAP] * 2), "trimap: expected one for each of the 1 images, got 2"),
+        (IMAGE, TRIMAP.astype(np.int64), "trimap: expected uint8, uint16 or floats in 0..1, got int64 [8, 9]"),
+        (IMAGE, TRIMAP == 128, "trimap: expected uint8, uint16 or floats in 0..1, got bool [8, 9]"),
+        (IMAGE, TRIMAP.astype(np.float32), "trimap: expected floats in 0..1, got 0 to 255"),
+        (IMAGE, [TRIMAP], "trimap: expected a path, a PIL image, an array or a tensor, got list"),
+        ([IMAGE], TRIMAP, "trimap: expected a list of 1 trimaps, one for each image"),
     ],
 )
-def test_other_arrays_are_refused(matter: Matter, image: np.ndarray, trimap: np.ndarray, message: str) -> None:
+def test_other_arrays_are_refused(matter: Matter, image: Any, trimap: Any, message: str) -> None:
     with pytest.raises(UserError) as error:
         matter.matte(image, trimap)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -164,7 +175,7 @@ def test_files_hold_what_python_gives(matter: Matter, files: tuple[Path, Path], 
     image, trimap = photograph(50, 61)
     alpha = np.rint(matter.matte(image, trimap) * 255).astype(np.uint8)
     matte_files(matter, *files, tmp_path / "cutout.png")
-    matte_files(matter, *files, tmp_path / "alpha.png", alpha_only=True)
+    matte_files(matter, *files, tmp_path / "alpha.png", Wanted("alpha"))
     assert cv2.imread(str(tmp_path / "alpha.png"), cv2.IMREAD_UNCHANGED).shape == (50, 61)
     np.testing.assert_array_equal(read_image(tmp_path / "alpha.png")[..., 0], alpha)
     colours, cutout_alpha = read_rgba(tmp_path / "cutout.png")
@@ -196,7 +207,7 @@ def test_a_trimap_with_small_errors_is_mended(matter: Matter, files: tuple[Path,
     image, trimap = photograph(50, 61)
     rough = np.where(trimap == 128, 127, np.where(trimap == 255, 250, 3)).astype(np.uint8)
     write_image(tmp_path / "rough.png", rough)
-    matte_files(matter, files[0], tmp_path / "rough.png", tmp_path / "out.png", alpha_only=True)
+    matte_files(matter, files[0], tmp_path / "rough.png", tmp_path / "out.png", Wanted("alpha"))
     expected = np.rint(matter.matte(image, trimap) * 255)
     np.testing.assert_array_equal(read_image(tmp_path / "out.png")[..., 0], expected)
 
