@@ -10,8 +10,7 @@ from pathlib import Path
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
 
-from .folder_command import add_folder_options, add_trimap_options, matte_many, require_only_one, trimap_source
-from .folders import is_many
+from .folder_options import add_folder_options, add_trimap_options
 from .inference.options import add_computing_options, add_output_options, computing, default_output, wanted
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
@@ -153,16 +152,18 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _matte(options: argparse.Namespace) -> int:
-    if is_many(options.image):
-        return matte_many(options)
     from .decoding import STANDARD_STREAM
+    from .folder_command import matte_many, require_one_photograph, trimap_source
+    from .folders import is_many
     from .inference.files import matte_files, require_free
     from .inference.matte import Matter
     from .model.lookup import DEFAULT_WEIGHTS
 
+    if is_many(options.image):
+        return matte_many(options)
+    require_one_photograph(options)
     what = wanted(options)
     output = options.output or default_output(options.image, what.what)
-    require_only_one(options)
     trimap = trimap_source(options)
     require_free(output, what, options.image, *([trimap] if isinstance(trimap, Path) else []))
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))

@@ -15,35 +15,15 @@ from atldas.common.verbs import interrupted
 from .folders import Job, find_jobs, left_to_do, run_jobs
 from .inference.options import computing, wanted
 from .masks.makers import is_mask_maker
-from .masks.options import (
-    add_mask_options,
-    add_width_option,
-    network_of,
-    trimap_by_file,
-    trimap_by_network,
-    width_of,
-)
+from .masks.options import width_of
+from .masks.trimap_makers import network_of, trimap_by_file, trimap_by_network
 
 if TYPE_CHECKING:  # both import PyTorch
     from .inference.files import TrimapSource
     from .inference.matte import Matter
 
 
-def add_trimap_options(verb: argparse.ArgumentParser) -> None:
-    """What `trimap_source` reads, besides `trimap`."""
-    verb.add_argument("--trimap", dest="trimap_option", type=Path, metavar="FILE|FOLDER", help="the same as TRIMAP")
-    add_mask_options(verb)
-    add_width_option(verb)
-
-
-def add_folder_options(verb: argparse.ArgumentParser) -> None:
-    """What `matte_many` reads, besides the trimap, the result and how it is computed."""
-    verb.add_argument("--out", type=Path, metavar="FOLDER", help="for a folder or glob of photographs: where to write")
-    verb.add_argument("--workers", type=int, default=1, help="photographs at once (default: 1)")
-    verb.add_argument("--resume", action="store_true", help="with --out: leave out what is done")
-
-
-def require_only_one(options: argparse.Namespace) -> None:
+def require_one_photograph(options: argparse.Namespace) -> None:
     """Check that the options of a folder are not given for one photograph.
 
     Raises:

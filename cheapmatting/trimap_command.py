@@ -11,8 +11,9 @@ from atldas.common.errors import UserError
 from .arrays import Bytes
 from .images import NO_ALPHA, read_image, require_writable_suffix, write_image
 from .masks.grabcut import Rectangle, grab_cut
-from .masks.options import add_mask_options, add_width_option, network_of, width_of
+from .masks.options import add_mask_options, add_width_option, width_of
 from .masks.trimap_from_mask import read_mask, trimap_from_mask
+from .masks.trimap_makers import network_of
 from .trimap import UNKNOWN
 
 EXAMPLES = """examples:

@@ -17,7 +17,6 @@ from ..arrays import Bytes
 from .onnx_file import OnnxInput, OnnxMask
 
 MaskMaker: TypeAlias = Callable[[Bytes], Bytes]  # RGB uint8 [H, W, 3] -> mask uint8 [H, W]
-KINDS = "a mask's file, FILE.onnx, module:function, or rembg[:MODEL]"
 
 
 def is_mask_maker(text: str) -> bool:

@@ -1,20 +1,15 @@
-"""The options that say where a trimap comes from: `--mask` and what belongs to it, and `--width`."""
+"""The options that say where a trimap comes from: `--mask` and what belongs to it, and `--width`.
+
+Nothing here imports NumPy or OpenCV: help comes at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeAlias
 
-from ..arrays import Bytes
-from .makers import KINDS, MaskMaker, mask_maker
-from .onnx_file import OnnxInput, parse_size, parse_three
-from .trimap_from_mask import fitted, read_mask, trimap_from_mask
 from .width import DEFAULT_WIDTH, Width, parse_width
 
-# RGB uint8 [H, W, 3] -> trimap uint8 [H, W] of 0, 128 and 255.
-TrimapMaker: TypeAlias = Callable[[Bytes], Bytes]
+KINDS = "a mask's file, FILE.onnx, module:function, or rembg[:MODEL]"
 
 
 def add_width_option(parser: argparse.ArgumentParser) -> None:
@@ -50,28 +45,3 @@ def add_mask_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask-logits", action="store_true", default=None, help="it leaves out the last sigmoid or softmax"
     )
-
-
-def network_of(options: argparse.Namespace) -> MaskMaker:
-    """The network or function that `--mask` names.
-
-    Raises:
-        UserError: as `makers.mask_maker`, or options that cannot be read.
-    """
-    wanted = OnnxInput(
-        parse_size(options.mask_size, "--mask-size") if options.mask_size else None,
-        parse_three(options.mask_mean, "--mask-mean") if options.mask_mean else None,
-        parse_three(options.mask_std, "--mask-std") if options.mask_std else None,
-        options.mask_logits,
-    )
-    return mask_maker(options.mask, wanted)
-
-
-def trimap_by_network(network: MaskMaker, width: Width) -> TrimapMaker:
-    """Photographs to trimaps, by way of the masks that `network` makes."""
-    return lambda image: trimap_from_mask(network(image), width)
-
-
-def trimap_by_file(path: Path, width: Width) -> TrimapMaker:
-    """The trimap of the one photograph whose mask is the file."""
-    return lambda image: trimap_from_mask(fitted(read_mask(path), image.shape[0], image.shape[1], str(path)), width)
