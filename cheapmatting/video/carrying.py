@@ -37,9 +37,10 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class _Last:
-    """What is kept of the last frame: grey uint8 [H, W], alpha, and how far from the outline the key's band goes."""
+    """What is kept of the last frame, and how far from the outline the key's band goes, in pixels."""
 
-    grey: Bytes
+    grey: Bytes  # [H, W]
+    trimap: Bytes
     alpha: Floats
     reach: float
 
@@ -79,23 +80,23 @@ def matte_frames(
             trimap = keys[number](image)
         else:
             assert last and moved
-            trimap = carried(moved, last.alpha, last.reach, width.pixels(*grey.shape))
+            trimap = carried(moved, last.trimap, last.alpha, last.reach, width.pixels(*grey.shape))
         alpha = matte(image, trimap)
         if last and moved:
             alpha = known_pixels_kept(steadied(alpha, last, moved, grey, steady), trimap)
         reach = _reach(trimap, alpha) if number in keys or last is None else last.reach
-        last = _Last(grey, alpha, reach)
+        last = _Last(grey, trimap, alpha, reach)
         yield Frame(image, trimap, alpha)
     if late := sorted(key for key in keys if key > number):
         log.warning("the trimaps of the frames %s were not used: there are %d frames", late, number + 1)
 
 
-def carried(moved: Motion, alpha: Floats, reach: float, band: int) -> Bytes:
-    """The trimap uint8 [H, W] of a frame, from the alpha of the frame before.
+def carried(moved: Motion, trimap: Bytes, alpha: Floats, reach: float, band: int) -> Bytes:
+    """The trimap uint8 [H, W] of a frame, from the trimap and the alpha of the frame before.
 
-    The alpha is moved along and gets a band around it, as any rough alpha does. Near its outline, what cannot be
-    trusted to be the same place is unknown. Nothing is unknown further from the outline than `reach`: doubt must not
-    spread from frame to frame.
+    Both are moved along. What was unknown stays so. The alpha gets a band around it, as any rough alpha does; near its
+    outline, what cannot be trusted to be the same place is unknown. Nothing is unknown further from the outline than
+    `reach`, or than the band: doubt must not spread from frame to frame.
     """
     warped = moved.warped(alpha)
     levels = np.rint(warped * 255).astype(np.uint8)
@@ -103,7 +104,9 @@ def carried(moved: Motion, alpha: Floats, reach: float, band: int) -> Bytes:
     levels[~moved.trusted & (distance <= band)] = UNKNOWN
     far = distance > max(reach, band)
     levels[far] = np.where(warped[far] >= 0.5, 255, 0)
-    return banded(levels, band)
+    now = banded(levels, band)
+    now[(moved.warped((trimap == UNKNOWN).astype(np.float32)) >= 0.5) & ~far] = UNKNOWN
+    return now
 
 
 def steadied(alpha: Floats, last: _Last, moved: Motion, grey: Bytes, steady: float) -> Floats:

@@ -78,7 +78,8 @@ def cut(path: str, keep: int) -> None:
     [
         (None, MATTE.replace("photo", "nobody"), "nobody.png: cannot be read (No such file or directory)"),
         (None, MATTE.replace("trimap", "nothing"), "nothing.png: cannot be read (No such file or directory)"),
-        (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"), "folder.png: expected a folder to write to, with --out"),
+        (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"),
+         "folder.png: expected a folder to write to, with --out"),
         (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: expected an image, got an empty file"),
         (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: expected an image (.png, .jpg"),
         (None, MATTE.replace("trimap.png", "photo.png"), "and 255 (foreground), got a colour image"),
