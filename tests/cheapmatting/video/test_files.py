@@ -83,7 +83,7 @@ def test_misuse_leaves_nothing(here: Path, arguments: str, message: str, capfd: 
     assert names() == before
 
 
-@pytest.mark.parametrize(("suffix", "decoder", "off"), [(".mov", "prores", 0.7), (".webm", "libvpx-vp9", 3.0)])
+@pytest.mark.parametrize(("suffix", "decoder", "off"), [(".mov", "prores", 0.7), (".webm", "libvpx-vp9", 2.5)])
 def test_videos_keep_alpha_and_colours(
     clip: list[tuple[Bytes, Floats]], tmp_path: Path, suffix: str, decoder: str, off: float
 ) -> None:
@@ -108,7 +108,7 @@ def test_videos_keep_alpha_and_colours(
         solid = alpha == 1
         differences = (rgba[..., :3] - cut_out(image, alpha)[..., :3])[solid]
         # No shift of colours. VP9 has a quarter of them, which this fine pattern loses.
-        assert np.abs(differences.mean(axis=0)).max() < 1.5 and np.abs(differences).mean() < 4 * off + 1
+        assert np.abs(differences.mean(axis=0)).max() < max(1, off) and np.abs(differences).mean() < 4 * off + 1
 
 
 def test_a_video_is_read_as_it_was_written(clip: list[tuple[Bytes, Floats]], tmp_path: Path) -> None:
