@@ -10,16 +10,26 @@ from pathlib import Path
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
 
+from .folder_options import add_folder_options, add_trimap_options
 from .inference.options import add_computing_options, add_output_options, computing, default_output, wanted
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
+    "trimap": ("cheapmatting.trimap_command", "a trimap from a mask, a rectangle, a few points or a network"),
+    "video": ("cheapmatting.video.command", "the alpha of a video, from the trimaps of a few frames"),
     "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
     "preview-data": ("cheapmatting.data.preview", "a picture of the pairs that a configuration makes"),
     "compose1k": ("cheapmatting.evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
 
 VARIANT = "a genotype, a model, a run's folder, or a shipped name: cheapmatting, default, cheapmatting-light"
+MATTE_EXAMPLES = """examples:
+  cheapmatting matte photo.jpg trimap.png -o cutout.png
+  cheapmatting matte photo.jpg --mask mask.png --width 2% -o cutout.png
+  cheapmatting matte photo.jpg --mask rembg:u2net -o cutout.png
+  cheapmatting matte photos/ --trimap trimaps/ --out cutouts/ --workers 2 --resume
+  cheapmatting matte 'photos/*.jpg' --mask segmentation.onnx --out cutouts/
+"""
 WEIGHTS = "a model, a published checkpoint, a training's folder, or the shipped cheapmatting-light"
 
 
@@ -59,8 +69,17 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_matte(verbs: Verbs) -> None:
     verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
-    verb.add_argument("image", type=Path, help="the photograph; - is standard input")
-    verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground; or a soft mask")
+    verb.formatter_class, verb.epilog = argparse.RawDescriptionHelpFormatter, MATTE_EXAMPLES
+    verb.add_argument(
+        "image", type=Path, help="the photograph; - is standard input; or a folder or a quoted glob of them, with --out"
+    )
+    verb.add_argument(
+        "trimap",
+        type=Path,
+        nargs="?",
+        help="its trimap: 0 background, 128 unknown, 255 foreground; or a soft mask",
+    )
+    add_trimap_options(verb)
     verb.add_argument(
         "-o",
         "--output",
@@ -68,6 +87,7 @@ def _add_matte(verbs: Verbs) -> None:
         help="what to write; - is standard output (default: IMAGE_cutout.png, or as the result is called)",
     )
     add_output_options(verb)
+    add_folder_options(verb)
     verb.add_argument(
         "--weights",
         metavar="FILE|RUN|NAME",
@@ -133,15 +153,21 @@ def _train(options: argparse.Namespace) -> int:
 
 def _matte(options: argparse.Namespace) -> int:
     from .decoding import STANDARD_STREAM
+    from .folder_command import matte_many, require_one_photograph, trimap_source
+    from .folders import is_many
     from .inference.files import matte_files, require_free
     from .inference.matte import Matter
     from .model.lookup import DEFAULT_WEIGHTS
 
+    if is_many(options.image):
+        return matte_many(options)
+    require_one_photograph(options)
     what = wanted(options)
     output = options.output or default_output(options.image, what.what)
-    require_free(output, what, options.image, options.trimap)
+    trimap = trimap_source(options)
+    require_free(output, what, options.image, *([trimap] if isinstance(trimap, Path) else []))
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
-    matte_files(matter, options.image, options.trimap, output, what)
+    matte_files(matter, options.image, trimap, output, what)
     print(matter.computed_by, file=sys.stderr)
     if str(output) != STANDARD_STREAM:
         print(output)

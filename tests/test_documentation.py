@@ -86,6 +86,9 @@ NOT_RUN = {
     "python benchmarks/": "measures for minutes",
     "cheapmatting compose1k": "needs Adobe's data, which nobody may pass on",
     "cheapmatting matte photo.jpg trimap.png --weights rwp.ckpt": "needs the authors' file",
+    "cheapmatting matte photo.jpg --mask u2net.onnx": "needs a segmentation network",
+    "cheapmatting matte photo.jpg --mask rembg": "needs rembg, which downloads its networks",
+    "cheapmatting video clip.mp4": "needs a video; tests/cheapmatting/video/test_files.py makes one",
 }
 
 

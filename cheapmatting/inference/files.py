@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -50,18 +50,26 @@ class Wanted:
     max_pixels: int = MAX_PIXELS
 
 
-def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, wanted: Wanted = Wanted()) -> None:
+# A trimap's file, or what makes the trimap, uint8 [H, W], of an image uint8 RGB [H, W, 3].
+TrimapSource: TypeAlias = Path | Callable[[Bytes], Bytes]
+
+
+def matte_files(matter: Matter, image: Path, trimap: TrimapSource, output: Path, wanted: Wanted = Wanted()) -> None:
     """Read an image and a trimap, write what is wanted, with the image's profile, EXIF data and resolution.
 
     Raises:
         UserError: a file that cannot be read or written, a trimap that does not fit, or too little memory.
     """
-    require_one_stream(image, trimap)
-    require_free(output, wanted, image, trimap)
+    files = [image, trimap] if isinstance(trimap, Path) else [image]
+    require_one_stream(*files)
+    require_free(output, wanted, *files)
     with _memory_faults_named(image):
         pixels, metadata, turned = read_photograph(image, wanted.max_pixels)
         height, width = pixels.shape[:2]
-        known = read_fitted_trimap(trimap, width, height, name_of(image), turned, wanted.max_pixels)
+        if isinstance(trimap, Path):
+            known = read_fitted_trimap(trimap, width, height, name_of(image), turned, wanted.max_pixels)
+        else:
+            known = trimap(pixels)
         write_result(output, pixels, matter.matte(pixels, known), metadata, wanted)
 
 
