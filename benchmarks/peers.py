@@ -42,7 +42,8 @@ from cheapmatting.data.sources import Source
 from cheapmatting.evaluation.metrics import METRICS, as_levels
 from cheapmatting.images import read_alpha, write_image
 from cheapmatting.inference.foreground import cut_out
-from cheapmatting.inference.matte import Matter, read_pair
+from cheapmatting.inference.matte import Matter
+from cheapmatting.inference.pair import read_pair
 from cheapmatting.picture_grid import Row, on_green, picture_grid
 from cheapmatting.pipeline import example
 from cheapmatting.training.recipe import TrainConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 from atldas import __version__
 from atldas.common.verbs import Verbs, interrupted, run_command
 
-from .inference.options import add_computing_options, computing
+from .inference.options import add_computing_options, add_output_options, computing, default_output, wanted
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
@@ -59,15 +59,20 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_matte(verbs: Verbs) -> None:
     verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
-    verb.add_argument("image", type=Path, help="the photograph")
-    verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground")
-    verb.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_cutout.png or IMAGE_alpha.png)")
+    verb.add_argument("image", type=Path, help="the photograph; - is standard input")
+    verb.add_argument("trimap", type=Path, help="its trimap: 0 background, 128 unknown, 255 foreground; or a soft mask")
+    verb.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="what to write; - is standard output (default: IMAGE_cutout.png, or as the result is called)",
+    )
+    add_output_options(verb)
     verb.add_argument(
         "--weights",
         metavar="FILE|RUN|NAME",
         help=f"{WEIGHTS} (default: cheapmatting-light)",
     )
-    verb.add_argument("--alpha", action="store_true", help="write the alpha as a grey image, not the RGBA cut-out")
     verb.add_argument(
         "--views",
         type=int,
@@ -127,15 +132,19 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _matte(options: argparse.Namespace) -> int:
-    from .inference.matte import Matter, matte_files
+    from .decoding import STANDARD_STREAM
+    from .inference.files import matte_files, require_free
+    from .inference.matte import Matter
     from .model.lookup import DEFAULT_WEIGHTS
 
-    name = f"{options.image.stem}_{'alpha' if options.alpha else 'cutout'}.png"
-    output = options.output or options.image.with_name(name)
+    what = wanted(options)
+    output = options.output or default_output(options.image, what.what)
+    require_free(output, what, options.image, options.trimap)
     matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
-    matte_files(matter, options.image, options.trimap, output, options.alpha)
+    matte_files(matter, options.image, options.trimap, output, what)
     print(matter.computed_by, file=sys.stderr)
-    print(output)
+    if str(output) != STANDARD_STREAM:
+        print(output)
     return 0
 
 

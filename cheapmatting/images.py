@@ -2,81 +2,101 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from atldas.common.atomic import atomic_path
 from atldas.common.errors import UserError
 
+from . import exr
 from .arrays import Bytes
+from .decoding import MAX_PIXELS, STANDARD_STREAM, Metadata, Source, name_of, read_picture
 
-READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-# The options of each writer: JPEG with a quality that keeps edges, WebP without loss.
-WRITERS: dict[str, list[int]] = {
-    ".png": [],
-    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
-    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
-    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 101],
-    ".tif": [],
-    ".tiff": [],
-    ".bmp": [],
+# The name and the options of each of Pillow's writers: JPEG with a quality that keeps edges, WebP without loss.
+WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {"compress_level": 3}),
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".webp": ("WEBP", {"lossless": True, "exact": True}),  # exact: colours under an alpha of 0 as well
+    ".tif": ("TIFF", {"compression": "tiff_lzw"}),
+    ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
+    ".bmp": ("BMP", {}),
 }
 NO_ALPHA = (".jpg", ".jpeg", ".bmp")
-# OpenCV takes arrays in its own channel order, BGR.
-TO_FILE_ORDER = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+DEEP = (".png", ".tif", ".tiff")  # grey of 16 bits
 
 
-def read_image(path: str | Path) -> Bytes:
+def read_image(path: Source, max_pixels: int = MAX_PIXELS) -> Bytes:
     """An image file as uint8 RGB, [H, W, 3].
 
-    Grey becomes RGB, an alpha channel is dropped, 16 bits are scaled to 8 and a photograph is turned as its
-    EXIF orientation says.
+    Grey, palettes, CMYK and LAB become RGB, an alpha channel is dropped, 16 bits are scaled to 8 and a photograph is
+    turned as its EXIF orientation says. `-` is standard input.
 
     Raises:
-        UserError: no such file, a folder, empty, damaged, not an image, or neither 8 nor 16 bits deep.
+        UserError: no such file, a folder, empty, damaged, not an image, of more than `max_pixels`, or neither 8 nor 16
+            bits deep.
     """
-    bgr = decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return read_photograph(path, max_pixels)[0]
 
 
-def read_rgba(path: str | Path) -> tuple[Bytes, npt.NDArray[np.float32]]:
+def read_photograph(path: Source, max_pixels: int = MAX_PIXELS) -> tuple[Bytes, Metadata, bool]:
+    """As `read_image`, with the metadata, and whether the EXIF orientation swapped the sides."""
+    pixels, metadata, turned = read_picture(path, max_pixels)
+    if pixels.dtype == np.float32:
+        raise UserError(f"{name_of(path)}: expected 8 or 16 bits per channel, got float32")
+    levels = as_bytes(pixels)
+    rgb = levels[..., :3] if levels.shape[2] > 2 else np.repeat(levels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(rgb), metadata, turned
+
+
+def read_rgba(path: Source, max_pixels: int = MAX_PIXELS) -> tuple[Bytes, npt.NDArray[np.float32]]:
     """A cut-out: straight (not premultiplied) uint8 RGB [H, W, 3] and float32 alpha [H, W] in 0..1.
 
     Raises:
         UserError: as `read_image`, and for an image without an alpha channel.
     """
-    bgra = decode(path, cv2.IMREAD_UNCHANGED)
-    if bgra.ndim != 3 or bgra.shape[2] != 4:
-        channels = 1 if bgra.ndim == 2 else bgra.shape[2]
+    levels = as_bytes(read_picture(path, max_pixels).pixels)
+    channels = levels.shape[2]
+    if channels not in (2, 4):
         raise UserError(
-            f"{path}: expected a cut-out with an alpha channel (4 channels, as PNG or WebP), "
+            f"{name_of(path)}: expected a cut-out with an alpha channel (4 channels, as PNG or WebP), "
             f"got {channels} channel{'s' * (channels != 1)}"
         )
-    rgba = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
-    return np.ascontiguousarray(rgba[..., :3]), np.asarray(rgba[..., 3] / np.float32(255), np.float32)
+    rgb = levels[..., :3] if channels == 4 else np.repeat(levels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(rgb), np.asarray(levels[..., -1] / np.float32(255), np.float32)
 
 
-def read_alpha(path: str | Path) -> Bytes:
+def read_alpha(path: Source, max_pixels: int = MAX_PIXELS) -> Bytes:
     """An alpha matte file as uint8 [H, W]: the alpha channel of an RGBA file, or the levels of a grey one.
 
-    A file whose alpha channel is 255 everywhere counts as one without it.
+    A file whose alpha channel is 255 everywhere counts as one without it. OpenEXR has it in the channel A or Y.
 
     Raises:
         UserError: as `read_image`, and for a colour image without transparency, which holds no alpha.
     """
-    # OpenCV applies the EXIF orientation with these flags, but not with IMREAD_UNCHANGED.
-    without_alpha = Path(path).suffix.lower() in NO_ALPHA
-    pixels = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if without_alpha else cv2.IMREAD_UNCHANGED)
-    if pixels.ndim == 2:
-        return pixels
-    if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
-        return np.ascontiguousarray(pixels[..., 3])
-    if (pixels[..., :2] != pixels[..., 1:3]).any():
-        raise UserError(f"{path}: expected an alpha matte (grey, or the alpha channel of RGBA), got a colour image")
-    return np.ascontiguousarray(pixels[..., 0])
+    levels = as_bytes(read_picture(path, max_pixels, as_data=True).pixels)
+    if levels.shape[2] in (2, 4) and levels[..., -1].min() < 255:
+        return np.ascontiguousarray(levels[..., -1])
+    if levels.shape[2] > 2 and (levels[..., :2] != levels[..., 1:3]).any():
+        raise UserError(
+            f"{name_of(path)}: expected an alpha matte (grey, or the alpha channel of RGBA), got a colour image"
+        )
+    return np.ascontiguousarray(levels[..., 0])
+
+
+def as_bytes(pixels: npt.NDArray[Any]) -> Bytes:
+    """uint8 of uint8, uint16 or float32 in 0..1, rounded."""
+    if pixels.dtype == np.uint16:
+        return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)  # 65535 = 257 * 255
+    if pixels.dtype == np.float32:
+        return np.rint(np.nan_to_num(pixels).clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(pixels, np.uint8)
 
 
 def require_same_size(path: str | Path, pixels: Bytes, other: str | Path, wanted: Bytes) -> None:
@@ -92,72 +112,74 @@ def require_same_size(path: str | Path, pixels: Bytes, other: str | Path, wanted
         )
 
 
-def decode(path: str | Path, flags: int) -> Bytes:
-    """A file decoded by OpenCV with `flags` (channels in BGR order), 16 bits scaled to 8.
-
-    Raises:
-        UserError: as `read_image`.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if data.size == 0:
-        raise UserError(f"{path}: expected an image, got an empty file")
-    try:
-        pixels = cv2.imdecode(data, flags)
-    except cv2.error as error:
-        raise UserError(f"{path}: expected an image, got a file that cannot be decoded ({error.err})") from error
-    if pixels is None or pixels.size == 0 or _cut_short(data):
-        raise UserError(f"{path}: expected an image ({', '.join(READABLE)}), got a damaged or other file")
-    if pixels.dtype == np.uint16:
-        return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)  # 65535 = 257 * 255
-    if pixels.dtype != np.uint8:
-        raise UserError(f"{path}: expected 8 or 16 bits per channel, got {pixels.dtype}")
-    return np.asarray(pixels, np.uint8)
-
-
-def _cut_short(data: Bytes) -> bool:
-    """Whether a JPEG has lost its end: OpenCV decodes what is there and makes the rest grey."""
-    start, end = data[:2].tobytes(), data[-65536:].tobytes()
-    return start == b"\xff\xd8" and b"\xff\xd9" not in end
-
-
-def require_writable_suffix(path: str | Path, alpha: bool) -> None:
+def require_writable_suffix(path: str | Path, alpha: bool, bits: int = 8) -> None:
     """Check that `write_image` can write such a file, before there is something to write.
 
+    Args:
+        alpha: whether it has an alpha channel.
+        bits: 8, or 16, or 32 for the float32 of OpenEXR.
+
     Raises:
-        UserError: an unknown suffix, or alpha in a format without it.
+        UserError: an unknown suffix, or alpha or a depth in a format without it.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
+    suffix = suffix_of(path)
+    if suffix not in (*WRITERS, *([exr.SUFFIX] if bits == 32 else [])):
         raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}, got {suffix or 'no suffix'}")
     if alpha and suffix in NO_ALPHA:
         raise UserError(f"{path}: expected a format with an alpha channel (.png, .webp, .tif), got {suffix}")
+    if bits == 16 and suffix not in DEEP:
+        raise UserError(f"{path}: expected a format of 16 bits ({', '.join(DEEP)}), got {suffix}")
 
 
-def write_image(path: str | Path, array: Bytes) -> None:
-    """Write uint8 grey [H, W], RGB [H, W, 3] or straight RGBA [H, W, 4], in the format of the suffix.
+def suffix_of(path: str | Path) -> str:
+    """The suffix that decides the format; standard output has PNG."""
+    return ".png" if str(path) == STANDARD_STREAM else Path(path).suffix.lower()
 
-    The file appears whole or not at all.
+
+def write_image(path: str | Path, array: npt.NDArray[Any], metadata: Metadata = Metadata()) -> None:  # noqa: B008
+    """Write grey [H, W], RGB [H, W, 3] or straight RGBA [H, W, 4] of uint8, in the format of the suffix.
+
+    Grey may also be uint16 (PNG, TIFF) or float32 in 0..1 (OpenEXR). The file appears whole or not at all. `-` is
+    standard output, as PNG.
+
+    Args:
+        metadata: written as far as the format has room for it; a profile of RGB colours is not for grey.
 
     Raises:
-        UserError: an unknown suffix, alpha in a format without it, or a place that cannot be written.
+        UserError: an unknown suffix, alpha or a depth in a format without it, or a place that cannot be written.
         ValueError: an array of another shape or type.
     """
-    suffix = Path(path).suffix.lower()
     channels = array.shape[2] if array.ndim == 3 else 1
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
+    bits = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16, np.dtype(np.float32): 32}.get(array.dtype, 0)
+    allowed = array.ndim == 2 or (bits == 8 and array.ndim == 3 and channels in (1, 3, 4))
+    if not allowed or not bits or array.size == 0 or (bits == 32 and suffix_of(path) != exr.SUFFIX):
         raise ValueError(f"write_image needs uint8 [H, W], [H, W, 3] or [H, W, 4], got {array.dtype} {array.shape}")
-    require_writable_suffix(path, alpha=channels == 4)
-    ordered = cv2.cvtColor(array, TO_FILE_ORDER[channels]) if channels > 1 else array
-    try:
-        encoded, data = cv2.imencode(suffix, ordered, WRITERS[suffix])
-    except cv2.error as error:
-        raise UserError(
-            f"{path}: {array.shape[1]} x {array.shape[0]} pixels cannot be written as {suffix} ({error.err})"
-        ) from error
-    if not encoded:
-        raise UserError(f"{path}: {array.shape[1]} x {array.shape[0]} pixels cannot be written as {suffix}")
+    require_writable_suffix(path, alpha=channels == 4, bits=bits)
+    if bits == 32:
+        with atomic_path(path) as temporary:
+            exr.write(temporary, array)
+        return
+    data = _encoded(path, array[..., 0] if array.ndim == 3 and channels == 1 else array, metadata)
+    if str(path) == STANDARD_STREAM:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
+
+
+def _encoded(path: str | Path, array: npt.NDArray[Any], metadata: Metadata) -> bytes:
+    name, options = WRITERS[suffix_of(path)]
+    along = {
+        "icc_profile": metadata.icc if array.ndim == 3 and name != "BMP" else None,
+        "exif": metadata.exif if name != "BMP" else None,
+        "dpi": metadata.dpi,
+    }
+    buffer = io.BytesIO()
+    try:
+        Image.fromarray(array).save(buffer, name, **options, **{key: value for key, value in along.items() if value})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: {array.shape[1]} x {array.shape[0]} pixels cannot be written as {suffix_of(path)} ({error})"
+        ) from error
+    return buffer.getvalue()

@@ -27,7 +27,8 @@ from .data.config import DataConfig, make_source
 from .data.sample import Sample
 from .images import write_image
 from .inference.foreground import cut_out
-from .inference.matte import Matter, read_pair
+from .inference.matte import Matter
+from .inference.pair import read_pair
 from .model import weights
 from .model.lookup import MODEL
 from .model.network import CheapMatting

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from atldas.common.errors import UserError
-
 from .arrays import Bytes, Floats
-from .images import decode
+from .decoding import MAX_PIXELS, Source, name_of, read_picture
+from .rough_trimap import BACKGROUND, FOREGROUND, LEVELS, UNKNOWN, mended
 
-BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
-LEVELS = np.array([BACKGROUND, UNKNOWN, FOREGROUND], np.uint8)
+__all__ = ["BACKGROUND", "FOREGROUND", "LEVELS", "TOLERANCE", "UNKNOWN"]
+__all__ += ["encode_trimap", "known_pixels_kept", "make_trimap", "read_trimap"]
 # An 8-bit alpha of 1 or 254 still counts as known. The 1e-6 is for rounding in single precision.
 TOLERANCE = 1 / 255 + 1e-6
-# How far a grey level in a file may be from 0, 128 or 255: covers 127 and mild JPEG noise, not drawn greys.
-GREY_SLACK = 8
 
 
 def make_trimap(alpha: Floats, outer: float | Floats, inner: float | Floats) -> Bytes:
@@ -61,24 +56,10 @@ def known_pixels_kept(alpha: Floats, trimap: Bytes) -> Floats:
     return np.where(trimap == BACKGROUND, np.float32(0), kept).astype(np.float32)
 
 
-def read_trimap(path: str | Path) -> Bytes:
-    """A trimap file as uint8 [H, W] of exactly 0, 128 and 255.
-
-    Levels up to 8 away from these three become the nearest of them: JPEG files and some tools write 127 or 253.
+def read_trimap(path: Source, max_pixels: int = MAX_PIXELS) -> Bytes:
+    """A trimap file as uint8 [H, W] of exactly 0, 128 and 255, mended where it is rough (see `rough_trimap`).
 
     Raises:
-        UserError: the file cannot be read (see `read_image`), or holds other grey levels.
+        UserError: the file cannot be read (see `read_image`), or is no trimap.
     """
-    grey = decode(path, cv2.IMREAD_GRAYSCALE)
-    away = np.abs(np.arange(256)[:, None] - LEVELS.astype(int))  # [256 levels, 3 classes]
-    counts = np.bincount(grey.ravel(), minlength=256)
-    strange = np.flatnonzero((counts > 0) & (away.min(axis=1) > GREY_SLACK))
-    if strange.size:
-        shown = ", ".join(map(str, strange[np.argsort(-counts[strange], kind="stable")][:5]))
-        more = f" and {strange.size - 5} more" if strange.size > 5 else ""
-        share = counts[strange].sum() / grey.size
-        raise UserError(
-            f"{path}: expected a trimap with the grey levels 0 (background), 128 (unknown) and 255 (foreground), each "
-            f"within {GREY_SLACK}, got {shown}{more} in {share:.2%} of the pixels"
-        )
-    return np.asarray(LEVELS[away.argmin(axis=1)][grey], np.uint8)
+    return mended(read_picture(path, max_pixels, as_data=True).pixels, name_of(path))

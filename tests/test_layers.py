@@ -16,7 +16,10 @@ PACKAGES = ("atldas", "cheapmatting")
 FOLDERS = (*PACKAGES, "benchmarks", "docs", "experiments", "search_spaces", "tests")
 
 # Modules of cheapmatting's root that every folder below it may import; the others are the top.
-BASIC = ("cheapmatting.arrays", "cheapmatting.images", "cheapmatting.picture_grid", "cheapmatting.trimap")
+BASIC = tuple(
+    f"cheapmatting.{name}"
+    for name in ("arrays", "colours", "decoding", "exr", "images", "picture_grid", "rough_trimap", "trimap")
+)
 # What every folder of cheapmatting may import.
 BELOW = ("atldas/common", "atldas", "cheapmatting basics")
 # Layer -> what its modules may import besides their own layer. docs/architecture.md shows the same table.

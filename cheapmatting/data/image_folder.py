@@ -12,7 +12,7 @@ import numpy as np
 
 from atldas.common.errors import UserError
 
-from ..images import READABLE
+from ..decoding import READABLE
 from .lru_cache import LRUCache
 from .name_list import selected
 

@@ -29,7 +29,8 @@ from atldas.common.yaml_text import to_yaml
 
 from ..arrays import Bytes
 from ..images import read_alpha, read_image, require_same_size, write_image
-from ..inference.matte import Matter, read_pair
+from ..inference.matte import Matter
+from ..inference.pair import read_pair
 from ..model.lookup import DEFAULT_WEIGHTS, find_weights
 from ..picture_grid import Row, error_picture, picture_grid
 from ..trimap import UNKNOWN, read_trimap

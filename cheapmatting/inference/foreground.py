@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast, overload
+
 import cv2
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
 
@@ -38,8 +44,48 @@ def estimate_foreground(image: Floats, alpha: Floats, radii: tuple[int, ...] = (
     return np.where(a == 1, image, foreground)
 
 
-def cut_out(image: Bytes, alpha: Floats) -> Bytes:
-    """A straight RGBA cut-out, uint8 [H, W, 4], of an image uint8 RGB [H, W, 3] by its alpha float32 [H, W]."""
+@overload
+def cut_out(image: Image.Image, alpha: Image.Image) -> Image.Image: ...
+
+
+@overload
+def cut_out(image: Bytes, alpha: npt.NDArray[Any]) -> Bytes: ...
+
+
+def cut_out(image: Bytes | Image.Image, alpha: npt.NDArray[Any] | Image.Image) -> Bytes | Image.Image:
+    """A straight RGBA cut-out, uint8 [H, W, 4], of an image uint8 RGB [H, W, 3] by its alpha, floats [H, W] in 0..1.
+
+    Of two PIL images, as `Matter.matte` takes and gives them, it is a PIL image.
+
+    Raises:
+        UserError: other types, sizes that differ, or an alpha outside of 0..1: levels of 0..255 would give nonsense.
+    """
+    if isinstance(image, Image.Image) and isinstance(alpha, Image.Image):
+        rgb, levels = np.array(image.convert("RGB")), np.array(alpha.convert("L"))
+        return Image.fromarray(cut_out(rgb, levels / np.float32(255)))
+    _check(image, alpha)
+    return _cut_out(cast(Bytes, image), np.asarray(alpha, np.float32).clip(0, 1))
+
+
+def _check(image: Any, alpha: Any) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UserError(f"image: expected uint8 RGB [H, W, 3], as read_image gives it, got {_described(image)}")
+    if not isinstance(alpha, np.ndarray) or alpha.dtype.kind != "f" or alpha.shape != image.shape[:2]:
+        raise UserError(
+            f"alpha: expected floats {list(image.shape[:2])} in 0..1, as Matter.matte gives it, got "
+            f"{_described(alpha)}; divide levels by 255"
+        )
+    low, high = float(alpha.min(initial=0)), float(alpha.max(initial=0))
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also where one is NaN
+        raise UserError(f"alpha: expected floats in 0..1, got {low:g} to {high:g}; divide levels by 255")
+
+
+def _described(given: Any) -> str:
+    is_array = isinstance(given, np.ndarray)
+    return f"{given.dtype} {list(given.shape)}" if is_array else type(given).__name__
+
+
+def _cut_out(image: Bytes, alpha: Floats) -> Bytes:
     height, width = alpha.shape
     cutout = np.empty((height, width, 4), np.uint8)
     rows = max(BAND // width, 2 * REACH)
@@ -50,3 +96,18 @@ def cut_out(image: Bytes, alpha: Floats) -> Bytes:
         cutout[start:stop, :, :3] = np.rint(colours[start - top : stop - top] * 255)
     cutout[..., 3] = np.rint(alpha * 255)
     return cutout
+
+
+def premultiplied(cutout: Bytes) -> Bytes:
+    """A straight cut-out, uint8 RGBA [H, W, 4], with its colours multiplied by alpha, rounded."""
+    result = cutout.copy()
+    alpha = cutout[..., 3:].astype(np.uint16)
+    result[..., :3] = (cutout[..., :3] * alpha + 127) // 255
+    return result
+
+
+def laid_on(cutout: Bytes, background: Bytes) -> Bytes:
+    """A straight cut-out, uint8 RGBA [H, W, 4], on a background, uint8 RGB [H, W, 3] or [1, 1, 3]: uint8 RGB."""
+    alpha = cutout[..., 3:].astype(np.uint16)
+    mixed = cutout[..., :3] * alpha + background.astype(np.uint16) * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)

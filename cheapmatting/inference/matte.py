@@ -1,37 +1,40 @@
 """From an image and a trimap to an alpha matte.
 
 matter = Matter()                       # the shipped weights; or Matter("model.safetensors")
-alpha = matter.matte(image, trimap)     # float32 [H, W] in 0..1
+alpha = matter.matte(image, trimap)     # float32 [H, W] in 0..1 of paths and arrays; or a PIL image, or a tensor
 cutout = cut_out(image, alpha)          # uint8 RGBA [H, W, 4]
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from atldas.common.device import choose
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
-from ..images import read_image, require_same_size, require_writable_suffix, write_image
 from ..model.lookup import DEFAULT_WEIGHTS
 from ..model.network import CheapMatting
 from ..model.padding import crop, pad
 from ..model.weights import load
-from ..trimap import LEVELS, UNKNOWN, known_pixels_kept, read_trimap
+from ..trimap import LEVELS, UNKNOWN, known_pixels_kept
 from .engines.choice import make_engine
-from .foreground import cut_out
+from .kinds import Picture, as_pairs, like
 from .memory import largest
 from .regions import REGIONS, regions
 from .windows import alpha_in_windows
 
 # Axes of [N, C, H, W] to mirror for each view; two views are the first two.
 VIEWS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+log = logging.getLogger(__name__)
 
 
 class Matter:
@@ -40,7 +43,7 @@ class Matter:
     Args:
         weights: the file of a model or of a published checkpoint, a training's folder, the name of shipped weights, or
             a network.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `mps`, or a device of PyTorch.
         engine, precision: what computes, and in which type; `auto` is the fastest that is installed (see
             `engines.choice`).
         region: `exact`: the network sees the whole image; `near`: only what is near unknown pixels (see `regions`).
@@ -60,7 +63,7 @@ class Matter:
     def __init__(
         self,
         weights: str | Path | CheapMatting = DEFAULT_WEIGHTS,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         views: Literal[1, 2, 4] = 1,
         *,
         engine: str = "auto",
@@ -73,32 +76,61 @@ class Matter:
         if region not in REGIONS:
             raise UserError(f"region: expected {' or '.join(REGIONS)}, got {region}")
         self.views = VIEWS[:views]
-        self.device = choose(device)
+        self.device = choose(str(device))
         self.region = region
         self.max_memory = max_memory
         self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
         self.engine, self.computed_by = make_engine(self.network, engine, precision, self.device)
 
-    @torch.inference_mode()
-    def matte(self, image: Bytes, trimap: Bytes) -> Floats:
+    @overload
+    def matte(self, image: str | Path | npt.NDArray[Any], trimap: Picture) -> Floats: ...
+
+    @overload
+    def matte(self, image: Image.Image, trimap: Picture) -> Image.Image: ...
+
+    @overload
+    def matte(self, image: Tensor, trimap: Picture) -> Tensor: ...
+
+    @overload
+    def matte(self, image: list[Any], trimap: list[Any]) -> list[Any]: ...
+
+    def matte(self, image: Picture | list[Any], trimap: Picture | list[Any]) -> Any:
         """Alpha of an image, exactly 1 and 0 where the trimap is known.
 
+        The inputs are not changed. Threads may share one `Matter`. Images are computed at 8 bits.
+
         Args:
-            image: uint8 RGB [H, W, 3].
-            trimap: uint8 [H, W] of 0, 128 and 255.
+            image: the path of a file; a PIL image; RGB of uint8, uint16 or floats in 0..1, as a NumPy array [H, W, 3]
+                or a batch [N, H, W, 3], as a tensor [3, H, W] or [N, 3, H, W]; or a list of such images.
+            trimap: the same, grey: 0 is background, the middle unknown, the highest value foreground. Arrays are [H, W]
+                or [N, H, W], tensors also [1, H, W] or [N, 1, H, W]. Rough ones are mended (see `rough_trimap`).
 
         Returns:
-            float32 [H, W] in 0..1.
+            The kind of `image`. For a path or an array, float32 [H, W] or [N, H, W] in 0..1; for a tensor, [1, H, W] or
+            [N, 1, H, W] on its device, of its type if that is floating; for a PIL image, one of the mode L; for a list,
+            a list.
 
         Raises:
-            UserError: arrays of other shapes, types or trimap values.
+            UserError: arrays of other shapes or types, floats outside of 0..1, a file that cannot be read, or a trimap
+                that cannot be mended or has another aspect than its image.
         """
-        _check(image, trimap)
+        if isinstance(image, list):
+            if not isinstance(trimap, list) or len(trimap) != len(image):
+                raise UserError(f"trimap: expected a list of {len(image)} trimaps, one for each image")
+            return [self.matte(*pair) for pair in zip(image, trimap, strict=True)]
+        pairs = as_pairs(image, cast(Picture, trimap))
+        return like(image, [self._matte(*pair) for pair in pairs])
+
+    @torch.inference_mode()
+    def _matte(self, image: Bytes, trimap: Bytes) -> Floats:
+        """Alpha float32 [H, W] of uint8 RGB [H, W, 3] and uint8 [H, W] of 0, 128 and 255."""
         alpha = np.zeros(trimap.shape, np.float32)
         if (trimap == UNKNOWN).any():
             for region in regions(trimap, self.region, largest(self.network, self.max_memory, trimap.size)):
                 weights = region.row_weights[:, None] * region.column_weights
                 alpha[region.box] += weights * self._seen(image[region.box], trimap[region.box])
+        else:
+            log.warning("trimap: nothing in it is unknown, so that the alpha is the trimap itself")
         return known_pixels_kept(alpha, trimap)
 
     def _seen(self, image: Bytes, trimap: Bytes) -> Floats:
@@ -120,43 +152,3 @@ class Matter:
 
 def _mirrored(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x.flip(axes) if axes else x  # flip copies, also along no axis
-
-
-def matte_files(matter: Matter, image: Path, trimap: Path, output: Path, alpha_only: bool = False) -> None:
-    """Read an image and a trimap, write the RGBA cut-out, or the alpha as a grey image.
-
-    Raises:
-        UserError: a file that cannot be read or written, or sizes that differ.
-    """
-    if output.resolve() in (image.resolve(), trimap.resolve()):
-        raise UserError(f"{output}: expected another file than the input, which would be overwritten; name one with -o")
-    if output.is_dir():
-        raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {output / 'cutout.png'}")
-    require_writable_suffix(output, alpha=not alpha_only)
-    pixels, known = read_pair(image, trimap)
-    alpha = matter.matte(pixels, known)
-    write_image(output, np.rint(alpha * 255).astype(np.uint8) if alpha_only else cut_out(pixels, alpha))
-
-
-def read_pair(image: Path, trimap: Path) -> tuple[Bytes, Bytes]:
-    """A photograph, uint8 RGB [H, W, 3], and its trimap, uint8 [H, W] of 0, 128 and 255.
-
-    Raises:
-        UserError: a file that cannot be read, or sizes that differ.
-    """
-    pixels, known = read_image(image), read_trimap(trimap)
-    require_same_size(trimap, known, image, pixels)
-    return pixels, known
-
-
-def _check(image: Bytes, trimap: Bytes) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise UserError(f"image: expected uint8 RGB [H, W, 3], got {image.dtype} {list(image.shape)}")
-    if trimap.shape != image.shape[:2] or trimap.dtype != np.uint8:
-        raise UserError(
-            f"trimap: expected uint8 {list(image.shape[:2])}, as the image, got {trimap.dtype} {list(trimap.shape)}"
-        )
-    if not np.isin(trimap, LEVELS).all():
-        raise UserError(
-            "trimap: expected the values 0, 128 and 255 alone, got others; read_trimap corrects small errors"
-        )

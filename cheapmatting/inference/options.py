@@ -1,12 +1,16 @@
-"""The options of a command that say how the network is computed: engine, precision, region, memory."""
+"""The options of a command that say how the network is computed and what is written."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from atldas.common.errors import UserError
+
+if TYPE_CHECKING:
+    from .files import Wanted
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -33,6 +37,8 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: a size that cannot be read.
     """
+    from .memory import parse_memory
+
     max_memory = None if options.max_memory is None else parse_memory(options.max_memory)
     return {
         "engine": options.engine,
@@ -52,3 +58,39 @@ def parse_memory(text: str) -> int:
     if not found or not float(found[1]):
         raise UserError(f"--max-memory: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
     return int(float(found[1]) * UNITS[found[2]])
+
+
+def add_output_options(verb: argparse.ArgumentParser) -> None:
+    """What `wanted` and `default_output` read."""
+    results = verb.add_mutually_exclusive_group()
+    for name, what in {
+        "alpha": "the alpha as a grey image",
+        "foreground": "the foreground's colours, without alpha",
+        "premultiplied": "the cut-out with colours multiplied by alpha",
+    }.items():
+        results.add_argument(f"--{name}", dest="what", action="store_const", const=name, help=f"write {what}")
+    results.add_argument("--background", metavar="COLOR|IMAGE", help="write a composite on it")
+    verb.set_defaults(what="cutout")
+    verb.add_argument("--bits", type=int, choices=(8, 16), default=8, help="depth of --alpha (default: 8)")
+    verb.add_argument("--force", action="store_true", help="replace a file that exists")
+    verb.add_argument("--max-pixels", type=int, metavar="N", help="refuse larger files (default: 200000000)")
+
+
+def wanted(options: argparse.Namespace) -> Wanted:
+    """The options as `files.matte_files` takes them.
+
+    Raises:
+        UserError: a limit below 1.
+    """
+    from .files import MAX_PIXELS, Wanted
+
+    most = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    if most < 1:
+        raise UserError(f"--max-pixels: expected 1 or more, got {most}")
+    what = options.what if options.background is None else "composite"
+    return Wanted(what, options.background or "", options.bits, options.force, most)
+
+
+def default_output(image: Path, what: str) -> Path:
+    """IMAGE_cutout.png, or as the result is called, beside the image; from standard input, standard output."""
+    return image if str(image) == "-" else image.with_name(f"{image.stem}_{what}.png")

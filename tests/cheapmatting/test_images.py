@@ -118,8 +118,12 @@ def test_a_file_cut_short_is_refused(tmp_path, rgb, suffix, share):
 def test_float_images_are_refused(tmp_path):
     path = tmp_path / "float.tif"
     path.write_bytes(cv2.imencode(".tif", np.zeros((4, 4, 3), np.float32))[1].tobytes())
-    with pytest.raises(UserError, match="expected 8 or 16 bits per channel, got float32"):
+    with pytest.raises(UserError, match=r"expected an image .*unknown pixel mode"):
         read_image(path)
+    path.write_bytes(cv2.imencode(".tif", np.float32([[0, 0.5, 1, 2]]))[1].tobytes())
+    with pytest.raises(UserError, match=r"expected 8 or 16 bits per channel, got float32"):
+        read_image(path)
+    assert read_alpha(path).tolist() == [[0, 128, 255, 255]]
 
 
 def test_a_cutout_needs_alpha(tmp_path, rgb):

@@ -7,7 +7,7 @@ from pairs import equal, write_pair
 from atldas.common.errors import UserError
 from cheapmatting.data.augment import PLAIN, AugmentConfig
 from cheapmatting.data.composed import ComposedSource, without_contradictions
-from cheapmatting.images import decode, write_image
+from cheapmatting.images import read_alpha, write_image
 from cheapmatting.trimap import make_trimap
 
 
@@ -15,7 +15,7 @@ from cheapmatting.trimap import make_trimap
 def composed(tmp_path):
     """Two images that share an alpha, and their trimaps; red is alpha, so that shifts would show."""
     write_pair(tmp_path, "cat", 0)
-    alpha = decode(tmp_path / "alphas" / "cat.png", 0)
+    alpha = read_alpha(tmp_path / "alphas" / "cat.png")
     for i in range(2):
         image = np.dstack([alpha, np.full_like(alpha, 50 + 100 * i), 255 - alpha])
         for folder in ("merged", "trimaps"):

@@ -18,7 +18,9 @@ from small import photograph, small_network
 from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
 from cheapmatting.inference.foreground import estimate_foreground
-from cheapmatting.inference.matte import Matter, matte_files, read_pair
+from cheapmatting.inference.files import Wanted, matte_files
+from cheapmatting.inference.matte import Matter
+from cheapmatting.inference.pair import read_pair
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
 
@@ -164,7 +166,7 @@ def test_files_hold_what_python_gives(matter: Matter, files: tuple[Path, Path], 
     image, trimap = photograph(50, 61)
     alpha = np.rint(matter.matte(image, trimap) * 255).astype(np.uint8)
     matte_files(matter, *files, tmp_path / "cutout.png")
-    matte_files(matter, *files, tmp_path / "alpha.png", alpha_only=True)
+    matte_files(matter, *files, tmp_path / "alpha.png", Wanted("alpha"))
     assert cv2.imread(str(tmp_path / "alpha.png"), cv2.IMREAD_UNCHANGED).shape == (50, 61)
     np.testing.assert_array_equal(read_image(tmp_path / "alpha.png")[..., 0], alpha)
     colours, cutout_alpha = read_rgba(tmp_path / "cutout.png")
@@ -196,7 +198,7 @@ def test_a_trimap_with_small_errors_is_mended(matter: Matter, files: tuple[Path,
     image, trimap = photograph(50, 61)
     rough = np.where(trimap == 128, 127, np.where(trimap == 255, 250, 3)).astype(np.uint8)
     write_image(tmp_path / "rough.png", rough)
-    matte_files(matter, files[0], tmp_path / "rough.png", tmp_path / "out.png", alpha_only=True)
+    matte_files(matter, files[0], tmp_path / "rough.png", tmp_path / "out.png", Wanted("alpha"))
     expected = np.rint(matter.matte(image, trimap) * 255)
     np.testing.assert_array_equal(read_image(tmp_path / "out.png")[..., 0], expected)
 
