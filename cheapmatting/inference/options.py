@@ -37,8 +37,6 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: a size that cannot be read.
     """
-    from .memory import parse_memory
-
     max_memory = None if options.max_memory is None else parse_memory(options.max_memory)
     return {
         "engine": options.engine,
@@ -48,15 +46,15 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def parse_memory(text: str) -> int:
-    """`2GiB`, `1500 MB` or a number of bytes, as bytes.
+def parse_memory(text: str, option: str = "--max-memory") -> int:
+    """`2GiB`, `1500 MB` or a number of bytes, as bytes; errors name the option.
 
     Raises:
         UserError: anything else.
     """
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]I?B|)", text.strip().upper())
     if not found or not float(found[1]):
-        raise UserError(f"--max-memory: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
+        raise UserError(f"{option}: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
     return int(float(found[1]) * UNITS[found[2]])
 
 
