@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
@@ -43,6 +43,7 @@ class Measured:
     Attributes:
         supernet: trained; None if there is none.
         estimate: the strategy's own figure for a child, if it has one.
+        make_task: (changes) -> the same task with other values of some of its options.
     """
 
     task: Task
@@ -50,6 +51,7 @@ class Measured:
     seed: int
     device: torch.device
     estimate: Callable[[Genotype], float] | None = None
+    make_task: Callable[[Mapping[str, Any]], Task] | None = None
 
 
 @config
@@ -98,6 +100,7 @@ class ShortTrainingConfig:
         seeds: trainings from different initial weights, averaged.
         calibration_batches: 0 keeps the running statistics of the training.
         precision: of training and measuring; `auto` is bf16 where the device multiplies it in hardware, else fp32.
+        task_options: what differs from the search's: a wider network, or larger images.
     """
 
     oracle: Literal["short_training"]
@@ -107,6 +110,7 @@ class ShortTrainingConfig:
     seeds: Annotated[int, Ge(1)] = 1
     calibration_batches: Annotated[int, Ge(0)] = 0
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    task_options: dict[str, Any] = field(default_factory=dict)
 
     def make(self, given: Measured) -> ShortTraining:
         return ShortTraining(self, given)
@@ -125,8 +129,13 @@ class ShortTraining:
         self.name, self.settings, self.given, self.repeat = f"short_training_{settings.steps}", settings, given, repeat
         if settings.seeds > 1:
             self.name += f"_of_{settings.seeds}"
+        self.name += "".join(f"_{name}_{value}" for name, value in settings.task_options.items())
         if repeat:
             self.name += f"_repeat_{repeat}"
+        self.task = given.task
+        if settings.task_options:
+            assert given.make_task is not None
+            self.task = given.make_task(settings.task_options)
         pays = settings.precision == "auto" and bfloat16_pays(given.device)
         self.bfloat16 = pays or settings.precision == "bf16"
 
@@ -143,7 +152,7 @@ class ShortTraining:
             return math.nan
 
     def _one(self, child: Genotype, number: int) -> float:
-        task, settings = self.given.task, self.settings
+        task, settings = self.task, self.settings
         number += self.repeat * settings.seeds
         # Without a cache: it would keep the weights of the first step until the context ends.
         bfloat16 = torch.autocast(self.given.device.type, torch.bfloat16, self.bfloat16, cache_enabled=False)

@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 
 from .budget import BudgetConfig, make_budget
 from .common.atomic import atomic_path
-from .common.config import from_dict
+from .common.config import from_dict, read_config
 from .common.device import choose as choose_device
 from .common.errors import UserError
+from .common.runfolder import CHECKPOINT, CONFIG, load_checkpoint
 from .cost_tables import parameter_tables
+from .experiment import Experiment
 from .genotype import Genotype
 from .halving import one_line
-from .searching import Search, load_search
+from .searching import Search
 
 KINDS = ("gmacs", "mparameters", "latency_ms")
 UNITS = {"gmacs": 1e9, "mparameters": 1e6, "latency_ms": 1.0}
@@ -120,3 +122,23 @@ def _limits(text: str, kind: str) -> list[float]:
 
 def _config(kind: str, limit: float, profile: Path | None) -> BudgetConfig:
     return from_dict(BudgetConfig, {kind: limit} | ({"profile": str(profile)} if profile else {}), "the command line")
+
+
+def load_search(folder: Path, device: torch.device) -> Search:
+    """A finished search, from its run folder.
+
+    Raises:
+        UserError: no run is there, or it is not finished.
+    """
+    experiment = read_config(Experiment, folder / CONFIG)
+    running = Search(experiment, folder, device, str(folder / CONFIG))
+    if experiment.search.steps:
+        if not (folder / CHECKPOINT).exists():
+            raise UserError(f"{folder}: expected a finished search, got no {CHECKPOINT}; finish it with --resume")
+        running.load_state_dict(load_checkpoint(folder / CHECKPOINT))
+    if running.step < experiment.search.steps:
+        raise UserError(
+            f"{folder}: expected a finished search, got one at step {running.step} of {experiment.search.steps}; "
+            "finish it with --resume"
+        )
+    return running

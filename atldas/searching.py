@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from .budget import Budget, make_budget
 from .collapse import Collapse
 from .common import processes
-from .common.config import Source, from_dict, load_object, read_config, to_dict
+from .common.config import Source, from_dict, load_object, to_dict
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
-from .common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run_together, save_checkpoint
+from .common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from .cost_tables import mac_tables, parameter_tables
 from .distribution import Distribution
 from .evaluate import choose, learnt
@@ -79,7 +79,7 @@ class Search:
         self.own = self._own_children()
         self.archive = Archive(folder / MEASURED)
         supernet = self.supernet if experiment.search.steps else None
-        given = Measured(self.task, supernet, experiment.seed, device, lambda child: self.strategy.estimate(child))  # type: ignore[attr-defined]
+        given = Measured(self.task, supernet, experiment.seed, device, self._estimate, self._other_task)
         self.rungs = [Rung(rung.make(given), rung.keep) for rung in experiment.evaluation.rungs]
         names = [rung.oracle.name for rung in self.rungs]
         if len(set(names)) < len(names):  # the archive would take the one's figures for the other's
@@ -110,22 +110,24 @@ class Search:
             load_object(name, source, "strategy") if ":" in name else STRATEGIES[name], source, "strategy"
         )
         options = from_dict(make.Options, self.experiment.strategy_options, source, at="strategy_options")
-        experiment = self.experiment
-
-        def other_task(changes: Mapping[str, Any]) -> Task:
-            changed = {**experiment.task_options, **changes}
-            task = make_task(experiment.task, changed, experiment.seed, self.device, source)[0]
-            self.spent.watch(task)
-            return task
-
         self.context = Context(
             self.space, self.task, self.supernet, self.distribution, self.generator, self.macs,
-            experiment.search.steps, self.device, self._judged, other_task, experiment.evaluation.jobs, self.budget,
+            self.experiment.search.steps, self.device, self._judged, self._other_task, self.experiment.evaluation.jobs,
+            self.budget,
         )  # fmt: skip
         made: Strategy = make(options, self.context)
         if any(isinstance(rung.oracle, Estimate) for rung in self.rungs) and not hasattr(made, "estimate"):
             raise UserError(f"{source}: evaluation.rungs: the strategy {name} has no estimate; leave that rung out")
         return made
+
+    def _other_task(self, changes: Mapping[str, Any]) -> Task:
+        options = {**self.experiment.task_options, **changes}
+        task = make_task(self.experiment.task, options, self.experiment.seed, self.device, "task_options")[0]
+        self.spent.watch(task)
+        return task
+
+    def _estimate(self, child: Genotype) -> float:
+        return float(cast(Any, self.strategy).estimate(child))
 
     def _judged(self, children: Sequence[Genotype], repeat: int, progress: Callable[[], object]) -> list[float]:
         oracle = self.rungs[0].oracle
@@ -378,23 +380,3 @@ def search(
         write_results(folder, genotype, candidates, learnt, running.task.metric, running.space, running.history)
     processes.barrier()
     return Found(genotype, candidates, learnt, running)
-
-
-def load_search(folder: Path, device: torch.device) -> Search:
-    """A finished search, from its run folder.
-
-    Raises:
-        UserError: no run is there, or it is not finished.
-    """
-    experiment = read_config(Experiment, folder / CONFIG)
-    running = Search(experiment, folder, device, str(folder / CONFIG))
-    if experiment.search.steps:
-        if not (folder / CHECKPOINT).exists():
-            raise UserError(f"{folder}: expected a finished search, got no {CHECKPOINT}; finish it with --resume")
-        running.load_state_dict(load_checkpoint(folder / CHECKPOINT))
-    if running.step < experiment.search.steps:
-        raise UserError(
-            f"{folder}: expected a finished search, got one at step {running.step} of {experiment.search.steps}; "
-            "finish it with --resume"
-        )
-    return running

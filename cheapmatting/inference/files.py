@@ -79,7 +79,7 @@ def require_free(output: Path, wanted: Wanted, *inputs: Path) -> None:
         read_background(wanted, 1, 1, Metadata())
     if str(output) != STANDARD_STREAM:
         if output.resolve() in [path.resolve() for path in inputs]:
-            raise UserError(f"{output}: expected another file than an input; name one with -o")
+            raise UserError(f"{output}: expected another file than the input; name one with -o")
         if output.is_dir():
             example = output / f"{wanted.what}.png"
             raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {example}")

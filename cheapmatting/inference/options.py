@@ -46,18 +46,6 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def parse_memory(text: str, option: str = "--max-memory") -> int:
-    """`2GiB`, `1500 MB` or a number of bytes, as bytes; errors name the option.
-
-    Raises:
-        UserError: anything else.
-    """
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]I?B|)", text.strip().upper())
-    if not found or not float(found[1]):
-        raise UserError(f"{option}: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
-    return int(float(found[1]) * UNITS[found[2]])
-
-
 def add_output_options(verb: argparse.ArgumentParser) -> None:
     """What `wanted` and `default_output` read."""
     results = verb.add_mutually_exclusive_group()
@@ -67,7 +55,7 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
         "premultiplied": "the cut-out with colours multiplied by alpha",
     }.items():
         results.add_argument(f"--{name}", dest="what", action="store_const", const=name, help=f"write {what}")
-    results.add_argument("--background", metavar="COLOR|IMAGE", help="write a composite on it")
+    results.add_argument("--background", metavar="COLOR|IMAGE", help="write the foreground on it")
     verb.set_defaults(what="cutout")
     verb.add_argument("--bits", type=int, choices=(8, 16), default=8, help="depth of --alpha (default: 8)")
     verb.add_argument("--force", action="store_true", help="replace a file that exists")
@@ -92,3 +80,15 @@ def wanted(options: argparse.Namespace) -> Wanted:
 def default_output(image: Path, what: str) -> Path:
     """IMAGE_cutout.png, or as the result is called, beside the image; from standard input, standard output."""
     return image if str(image) == "-" else image.with_name(f"{image.stem}_{what}.png")
+
+
+def parse_memory(text: str, option: str = "--max-memory") -> int:
+    """`2GiB`, `1500 MB` or a number of bytes, as bytes; errors name the option.
+
+    Raises:
+        UserError: anything else.
+    """
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]I?B|)", text.strip().upper())
+    if not found or not float(found[1]):
+        raise UserError(f"{option}: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
+    return int(float(found[1]) * UNITS[found[2]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -158,3 +158,17 @@ def test_all_children_see_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> N
     for child in (of("nor_conv_3x3"), of("skip_connect")):
         short(steps=3).measure(child)
     assert len(seen) == 6 and seen[:3] == seen[3:] and len(set(seen)) == 3
+
+
+def test_a_rung_may_have_other_task_options_than_the_search() -> None:
+    wide: list[dict[str, Any]] = []
+
+    def other(changes: Mapping[str, Any]) -> TextureTask:
+        wide.append(dict(changes))
+        return task()
+
+    given = Measured(task(), None, 0, CPU, make_task=other)
+    settings = ShortTrainingConfig(oracle="short_training", steps=2, task_options={"channels": 16})
+    oracle = settings.make(given)
+    assert wide == [{"channels": 16}] and oracle.task is not given.task
+    assert oracle.name == "short_training_2_channels_16"

@@ -11,7 +11,7 @@ from small_search import tiny_search
 
 from atldas.command import main
 from atldas.genotype import Genotype
-from atldas.searching import load_search
+from atldas.pareto import load_search
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +43,4 @@ def test_faulty_limits_are_one_line(finished: Path, limits: str, capsys: pytest.
 @pytest.mark.parametrize("kinds", [[], ["--gmacs=1", "--mparameters=1"]])
 def test_one_kind_of_limit_is_wanted(finished: Path, kinds: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pareto", str(finished), *kinds]) == 2
-    assert capsys.readouterr().err == f"error: expected one of --gmacs, --mparameters, got {len(kinds)}\n"
+    assert capsys.readouterr().err == f"error: expected one of --gmacs, --mparameters, --latency-ms, got {len(kinds)}\n"

@@ -19,7 +19,8 @@ from atldas.common.errors import UserError
 from atldas.common.runfolder import load_checkpoint, read_log
 from atldas.genotype import Genotype
 from atldas.oracles import Inherited, InheritedConfig, Measured, Oracle, ShortTraining
-from atldas.searching import load_search, search
+from atldas.pareto import load_search
+from atldas.searching import search
 
 CPU = torch.device("cpu")
 

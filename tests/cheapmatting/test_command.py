@@ -81,7 +81,7 @@ def cut(path: str, keep: int) -> None:
         (lambda: Path("folder.png").mkdir(), MATTE.replace("photo", "folder"), "folder.png: cannot be read (Is a dir"),
         (lambda: Path("photo.png").write_bytes(b""), MATTE, "photo.png: expected an image, got an empty file"),
         (lambda: Path("photo.png").write_text("text"), MATTE, "photo.png: expected an image (.png, .jpg"),
-        (None, MATTE.replace("trimap.png", "photo.png"), "photo.png: expected a trimap with the grey levels"),
+        (None, MATTE.replace("trimap.png", "photo.png"), "and 255 (foreground), got a colour image"),
         (lambda: write_image("trimap.png", np.zeros((61, 50), np.uint8)), MATTE, "as photo.png has, got 50 x 61"),
         (None, MATTE.replace("model", "nothing"), "or a shipped name (cheapmatting-light), got none"),
         (None, MATTE.replace("model.safetensors", "photo.png"), "photo.png: expected a safetensors file of ours or"),
@@ -144,19 +144,30 @@ def test_a_device_that_is_not_there(here: Path, capfd: pytest.CaptureFixture[str
     assert line == "error: --device cuda: this machine, or this build of PyTorch, has none; use --device cpu\n"
 
 
-def test_cut_out_and_alpha_beside_the_photograph_twice(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for _ in range(2):
-        assert main(MATTE.split()) == 0
-        assert capfd.readouterr().out == "photo_cutout.png\n"
-        assert main([*MATTE.split(), "--alpha"]) == 0
-        captured = capfd.readouterr()
-        assert captured.out == "photo_alpha.png\n"
-        assert captured.err.startswith("engine: torch, fp32, on cpu; ") and captured.err.count("\n") == 1
+def test_cut_out_and_alpha_beside_the_photograph(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(MATTE.split()) == 0
+    assert capfd.readouterr().out == "photo_cutout.png\n"
+    assert main([*MATTE.split(), "--alpha"]) == 0
+    printed = capfd.readouterr()
+    assert printed.out == "photo_alpha.png\n" and printed.err.startswith("engine: torch, fp32, on cpu")
     image, trimap = photograph(50, 61)
     alpha = np.rint(Matter("model.safetensors", "cpu").matte(image, trimap) * 255)
     np.testing.assert_array_equal(read_image("photo_alpha.png")[..., 0], alpha)
     np.testing.assert_array_equal(np.rint(read_rgba("photo_cutout.png")[1] * 255), alpha)
     assert len(names()) == 7
+
+
+def test_a_file_that_exists_is_replaced_only_with_force(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_image("photo.jpg", 255 - read_image("photo.png"))
+    assert main(MATTE.split()) == 0
+    first = Path("photo_cutout.png").read_bytes()
+    capfd.readouterr()
+    for image in ("photo.png", "photo.jpg"):  # names that differ in the suffix alone have the same default output
+        line = refused(MATTE.replace("photo.png", image), capfd)
+        assert line == "error: photo_cutout.png: exists; replace it with --force, or name another file with -o\n"
+        assert Path("photo_cutout.png").read_bytes() == first
+    assert main([*MATTE.replace("photo.png", "photo.jpg").split(), "--force"]) == 0
+    assert Path("photo_cutout.png").read_bytes() != first
 
 
 def test_views(here: Path) -> None:

@@ -96,11 +96,10 @@ def test_read_trimap_takes_colour_files_of_grey_pixels(tmp_path):
 
 
 def test_read_trimap_names_what_it_found(tmp_path):
-    write_image(tmp_path / "t.png", np.array([[0, 0, 64, 64, 200, 128, 255, 255]], np.uint8))
-    with pytest.raises(UserError, match=r"t\.png: expected a trimap with the grey levels 0 .*, got 64, 200 in 37\.50%"):
+    write_image(tmp_path / "t.png", np.array([[0, *[64] * 10, *[200] * 8, 100]], np.uint8))
+    with pytest.raises(
+        UserError, match=r"t\.png: expected a trimap .*, got other levels in 95\.0% of the pixels .most: 64, 200, 100.$"
+    ):
         read_trimap(tmp_path / "t.png")
-    write_image(tmp_path / "many.png", np.arange(256, dtype=np.uint8)[None])
-    with pytest.raises(UserError, match=r"9, 10, 11, 12, 13 and \d+ more"):
-        read_trimap(tmp_path / "many.png")
     with pytest.raises(UserError, match=r"none\.png: cannot be read"):
         read_trimap(tmp_path / "none.png")

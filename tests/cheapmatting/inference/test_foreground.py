@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atldas.common.errors import UserError
 from cheapmatting.images import read_image
 from cheapmatting.inference import foreground
-from cheapmatting.inference.foreground import cut_out, estimate_foreground
+from cheapmatting.inference.foreground import cut_out, estimate_foreground, laid_on, premultiplied
 from cheapmatting.pipeline import example
 
 RED, BLUE = np.array([0.9, 0.2, 0.1], np.float32), np.array([0.1, 0.3, 0.8], np.float32)
@@ -107,3 +110,35 @@ def test_bands_of_a_large_image_do_not_show(monkeypatch: pytest.MonkeyPatch) -> 
     whole = cut_out(image, alpha)
     monkeypatch.setattr(foreground, "BAND", 20 * 130)
     assert np.abs(cut_out(image, alpha).astype(int) - whole).max() <= 1  # sums in another order
+
+
+@pytest.mark.parametrize(
+    ("image", "alpha", "message"),
+    [
+        (
+            np.zeros((4, 5, 3), np.float32),
+            np.zeros((4, 5), np.float32),
+            "image: expected uint8 .*, got float32 ",
+        ),
+        (
+            np.zeros((4, 5, 3), np.uint8),
+            np.zeros((4, 5), np.uint8),
+            "alpha: expected floats .*, got uint8 .*; divide",
+        ),
+        (np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 255.0), "alpha: expected floats in 0..1, got 0 to 255; divide"),
+        (np.zeros((4, 5, 3), np.uint8), np.full((4, 5), np.nan), "alpha: expected floats in 0..1, got nan to nan"),
+        (np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4)), r"alpha: expected floats \[4, 5\] in 0..1"),
+        (np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5)), r"image: expected uint8 RGB .*, got uint8 \[4, 5, 4\]"),
+        ("photo.png", np.zeros((4, 5)), "got str$"),
+    ],
+)
+def test_cut_out_refuses_a_mix_of_levels_and_floats(image: Any, alpha: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        cut_out(image, alpha)
+
+
+def test_laid_on_and_premultiplied_by_hand() -> None:
+    cutout = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]], np.uint8)  # alpha 1, 0, 0.2
+    background = np.array([[[0, 50, 100]]], np.uint8)
+    assert laid_on(cutout, background).tolist() == [[[200, 100, 0], [0, 50, 100], [40, 60, 80]]]
+    assert premultiplied(cutout).tolist() == [[[200, 100, 0, 255], [0, 0, 0, 0], [40, 20, 0, 51]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ from small import photograph, small_network
 
 from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
-from cheapmatting.inference.foreground import estimate_foreground
 from cheapmatting.inference.files import Wanted, matte_files
+from cheapmatting.inference.foreground import estimate_foreground
 from cheapmatting.inference.matte import Matter
 from cheapmatting.inference.pair import read_pair
 from cheapmatting.model import weights
@@ -132,23 +132,32 @@ IMAGE, TRIMAP = photograph(8, 9)
 @pytest.mark.parametrize(
     ("image", "trimap", "message"),
     [
-        (IMAGE[..., :2], TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9, 2]"),
-        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9, 4]"),
-        (IMAGE[..., 0], TRIMAP, "image: expected uint8 RGB [H, W, 3], got uint8 [8, 9]"),
-        (IMAGE / np.float32(255), TRIMAP, "image: expected uint8 RGB [H, W, 3], got float32 [8, 9, 3]"),
-        (IMAGE[:0], TRIMAP[:0], "image: expected uint8 RGB [H, W, 3], got uint8 [0, 9, 3]"),
-        (IMAGE, TRIMAP[:-1], "trimap: expected uint8 [8, 9], as the image, got uint8 [7, 9]"),
-        (IMAGE, TRIMAP[..., None], "trimap: expected uint8 [8, 9], as the image, got uint8 [8, 9, 1]"),
-        (IMAGE, TRIMAP.astype(np.int64), "trimap: expected uint8 [8, 9], as the image, got int64 [8, 9]"),
-        (IMAGE, TRIMAP == 128, "trimap: expected uint8 [8, 9], as the image, got bool [8, 9]"),
+        (
+            IMAGE[..., :2],
+            TRIMAP,
+            "expected RGB [H, W, 3] of uint8, uint16 or floats in 0..1, got uint8 [8, 9, 2]",
+        ),
+        (np.dstack([IMAGE, TRIMAP]), TRIMAP, "image: expected RGB [H, W, 3] of uint8, uint16 or floats in 0..1, got"),
+        (IMAGE[..., 0], TRIMAP, "floats in 0..1, got uint8 [8, 9]"),
+        (IMAGE.astype(np.float32), TRIMAP, "image: expected floats in 0..1, got 0 to 255; divide levels by 255"),
+        (IMAGE / np.float32("nan"), TRIMAP, "image: expected floats in 0..1, got nan to nan"),
+        (IMAGE.astype(np.int32), TRIMAP, "image: expected uint8, uint16 or floats in 0..1, got int32 [8, 9, 3]"),
+        (IMAGE[:0], TRIMAP[:0], "floats in 0..1, got uint8 [0, 9, 3]"),
+        (IMAGE, TRIMAP[:-1], "trimap: expected 9 x 8 pixels, as the image has, got 9 x 7"),
         (
             IMAGE,
-            np.where(TRIMAP == 128, 127, TRIMAP).astype(np.uint8),
-            "trimap: expected the values 0, 128 and 255 alone",
+            TRIMAP[None, None],
+            "trimap: expected [H, W] of uint8, uint16 or floats in 0..1, got uint8",
         ),
+        (IMAGE, np.stack([TRIMAP] * 2), "trimap: expected one for each of the 1 images, got 2"),
+        (IMAGE, TRIMAP.astype(np.int64), "trimap: expected uint8, uint16 or floats in 0..1, got int64 [8, 9]"),
+        (IMAGE, TRIMAP == 128, "trimap: expected uint8, uint16 or floats in 0..1, got bool [8, 9]"),
+        (IMAGE, TRIMAP.astype(np.float32), "trimap: expected floats in 0..1, got 0 to 255"),
+        (IMAGE, [TRIMAP], "trimap: expected a path, a PIL image, an array or a tensor, got list"),
+        ([IMAGE], TRIMAP, "trimap: expected a list of 1 trimaps, one for each image"),
     ],
 )
-def test_other_arrays_are_refused(matter: Matter, image: np.ndarray, trimap: np.ndarray, message: str) -> None:
+def test_other_arrays_are_refused(matter: Matter, image: Any, trimap: Any, message: str) -> None:
     with pytest.raises(UserError) as error:
         matter.matte(image, trimap)
     assert message in str(error.value) and "\n" not in str(error.value)
