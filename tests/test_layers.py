@@ -29,6 +29,7 @@ ALLOWED = {
     "cheapmatting basics": ("atldas/common", "atldas"),
     "cheapmatting/model": BELOW,
     "cheapmatting/drawing": BELOW,
+    "cheapmatting/masks": BELOW,
     "cheapmatting/inference/engines": (*BELOW, "cheapmatting/model"),
     "cheapmatting/inference": (*BELOW, "cheapmatting/model", "cheapmatting/inference/engines"),
     "cheapmatting/data": (*BELOW, "cheapmatting/drawing"),
