@@ -17,6 +17,7 @@ MODULES = {
     "web": ("cheapmatting.server.web_command", "a page to matte photographs on, from this machine alone"),
     "serve": ("cheapmatting.server.command", "matting behind HTTP, for other programs"),
     "trimap": ("cheapmatting.trimap_command", "a trimap from a mask, a rectangle, a few points or a network"),
+    "export": ("cheapmatting.exporting.command", "weights as ONNX, OpenVINO, TorchScript or pt2, checked"),
     "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
     "preview-data": ("cheapmatting.data.preview", "a picture of the pairs that a configuration makes"),
     "compose1k": ("cheapmatting.evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),

@@ -32,6 +32,12 @@ ALLOWED = {
     "cheapmatting/masks": BELOW,
     "cheapmatting/inference/engines": (*BELOW, "cheapmatting/model"),
     "cheapmatting/inference": (*BELOW, "cheapmatting/model", "cheapmatting/inference/engines"),
+    "cheapmatting/exporting": (
+        *BELOW,
+        "cheapmatting/model",
+        "cheapmatting/inference/engines",
+        "cheapmatting/inference",
+    ),
     "cheapmatting/data": (*BELOW, "cheapmatting/drawing"),
     "cheapmatting/evaluation": (*BELOW, "cheapmatting/model", "cheapmatting/inference", "cheapmatting/data"),
     "cheapmatting/training": (*BELOW, "cheapmatting/model", "cheapmatting/data", "cheapmatting/evaluation"),

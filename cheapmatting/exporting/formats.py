@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +96,9 @@ def _torchscript(network: WholeNetwork, metadata: Mapping[str, str], path: Path)
 
 
 def _torchscript_run(path: Path) -> Run:
-    program: Run = torch.jit.load(path, map_location="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch advises torch.export, but many programs still read TorchScript
+        program: Run = torch.jit.load(path, map_location="cpu")
     return program
 
 

@@ -69,7 +69,7 @@ def _at_least(size: int, smallest: int) -> int:
 
 def _mirrored(size: int) -> tuple[Tensor, int]:
     """As `padding.pad`: the source of every padded position, and the padding in front."""
-    padded = _at_least((size + MULTIPLE - 1) // MULTIPLE * MULTIPLE, SMALLEST)
+    padded = _at_least((size + MULTIPLE - 1) // MULTIPLE, SMALLEST // MULTIPLE) * MULTIPLE  # short for torch.export
     before = (padded - size) // 2
     index = (torch.arange(padded) - before) % (2 * size)
     return torch.where(index < size, index, 2 * size - 1 - index), before

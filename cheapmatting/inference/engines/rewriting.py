@@ -145,7 +145,7 @@ class PieceNorm(nn.Module):
 
 
 class PlainNorm(nn.Module):
-    """A `GroupNorm` of elementary operations without a reshape, in float32. [N, C, H, W] -> the same, also in float16."""
+    """A `GroupNorm` of elementary operations without a reshape, in float32. [N, C, H, W] -> its like."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
