@@ -15,8 +15,11 @@ from .inference.options import add_computing_options, add_output_options, comput
 
 # Verbs whose arguments and work are `add_arguments` and `run` of a module.
 MODULES = {
+    "web": ("cheapmatting.server.web_command", "a page to matte photographs on, from this machine alone"),
+    "serve": ("cheapmatting.server.command", "matting behind HTTP, for other programs"),
     "trimap": ("cheapmatting.trimap_command", "a trimap from a mask, a rectangle, a few points or a network"),
     "video": ("cheapmatting.video.command", "the alpha of a video, from the trimaps of a few frames"),
+    "export": ("cheapmatting.exporting.command", "weights as ONNX, OpenVINO, TorchScript or pt2, checked"),
     "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
     "preview-data": ("cheapmatting.data.preview", "a picture of the pairs that a configuration makes"),
     "compose1k": ("cheapmatting.evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -42,7 +43,23 @@ QUARTER_TURNS = (5, 6, 7, 8)  # they swap width and height
 DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825, *range(0x9C9B, 0x9CA0))
 log = logging.getLogger(__name__)
 
-Source: TypeAlias = str | Path  # a file, or `-` for standard input
+
+@dataclass(frozen=True)
+class FileBytes:
+    """A file that is in memory, such as an upload, and the name that errors give it."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = str | Path | FileBytes  # a file, or `-` for standard input
+
+
+class TooManyPixelsError(UserError):
+    """An image is larger than the limit; nothing of it was decoded."""
 
 
 class Metadata(NamedTuple):
@@ -107,7 +124,8 @@ def read_picture(
 
 def name_of(source: Source) -> str:
     """How an error names a source."""
-    return "standard input" if str(source) == STANDARD_STREAM else str(source)
+    standard = not isinstance(source, FileBytes) and str(source) == STANDARD_STREAM
+    return "standard input" if standard else str(source)
 
 
 @contextmanager
@@ -115,15 +133,20 @@ def _stream(source: Source) -> Iterator[BinaryIO]:
     """The file, seekable and not empty."""
     with ExitStack() as closing:
         try:
-            is_file = str(source) != STANDARD_STREAM
-            stream = closing.enter_context(Path(source).open("rb")) if is_file else sys.stdin.buffer
-            stream = stream if is_file and stream.seekable() else io.BytesIO(stream.read())
+            stream: BinaryIO = _file_in_memory(source) or closing.enter_context(Path(str(source)).open("rb"))
+            stream = stream if stream.seekable() else io.BytesIO(stream.read())
         except OSError as error:
             raise UserError(f"{name_of(source)}: cannot be read ({error.strerror or error})") from error
         if not stream.read(1):
             raise UserError(f"{name_of(source)}: expected an image, got an empty file")
         stream.seek(0)
         yield stream
+
+
+def _file_in_memory(source: Source) -> io.BytesIO | None:
+    if isinstance(source, FileBytes):
+        return io.BytesIO(source.data)
+    return io.BytesIO(sys.stdin.buffer.read()) if str(source) == STANDARD_STREAM else None
 
 
 def _opened(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
@@ -163,7 +186,7 @@ def _require_size(name: str, width: int, height: int, most: int, check: Callable
     if width < 1 or height < 1:
         raise UserError(f"{name}: expected an image, got a damaged file of {width} x {height} pixels")
     if width * height > most:
-        raise UserError(
+        raise TooManyPixelsError(
             f"{name}: expected at most {most} pixels, got {width} x {height} = {width * height}; if this is no "
             f"decompression bomb, raise the limit: --max-pixels {width * height}"
         )

@@ -159,7 +159,7 @@ def write_image(path: str | Path, array: npt.NDArray[Any], metadata: Metadata = 
         with atomic_path(path) as temporary:
             exr.write(temporary, array)
         return
-    data = _encoded(path, array[..., 0] if array.ndim == 3 and channels == 1 else array, metadata)
+    data = encoded(path, array[..., 0] if array.ndim == 3 and channels == 1 else array, metadata)
     if str(path) == STANDARD_STREAM:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -168,7 +168,12 @@ def write_image(path: str | Path, array: npt.NDArray[Any], metadata: Metadata = 
         temporary.write_bytes(data)
 
 
-def _encoded(path: str | Path, array: npt.NDArray[Any], metadata: Metadata) -> bytes:
+def encoded(path: str | Path, array: npt.NDArray[Any], metadata: Metadata) -> bytes:
+    """The bytes that `write_image` writes for an array [H, W], [H, W, 3] or [H, W, 4]; not for OpenEXR.
+
+    Raises:
+        UserError: the format cannot hold so large an image.
+    """
     name, options = WRITERS[suffix_of(path)]
     along = {
         "icc_profile": metadata.icc if array.ndim == 3 and name != "BMP" else None,

@@ -33,6 +33,12 @@ ALLOWED = {
     "cheapmatting/inference/engines": (*BELOW, "cheapmatting/model"),
     "cheapmatting/inference": (*BELOW, "cheapmatting/model", "cheapmatting/inference/engines"),
     "cheapmatting/video": (*BELOW, "cheapmatting/model", "cheapmatting/masks", "cheapmatting/inference"),
+    "cheapmatting/exporting": (
+        *BELOW,
+        "cheapmatting/model",
+        "cheapmatting/inference/engines",
+        "cheapmatting/inference",
+    ),
     "cheapmatting/data": (*BELOW, "cheapmatting/drawing"),
     "cheapmatting/evaluation": (*BELOW, "cheapmatting/model", "cheapmatting/inference", "cheapmatting/data"),
     "cheapmatting/training": (*BELOW, "cheapmatting/model", "cheapmatting/data", "cheapmatting/evaluation"),

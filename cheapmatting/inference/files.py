@@ -17,7 +17,7 @@ from atldas.common.errors import UserError
 
 from .. import colours, exr
 from ..arrays import Bytes, Floats
-from ..decoding import MAX_PIXELS, STANDARD_STREAM, Metadata, name_of
+from ..decoding import MAX_PIXELS, STANDARD_STREAM, Metadata, Source, name_of
 from ..images import read_photograph, require_writable_suffix, suffix_of, write_image
 from .foreground import cut_out, laid_on, premultiplied
 from .matte import Matter
@@ -63,7 +63,7 @@ def matte_files(matter: Matter, image: Path, trimap: TrimapSource, output: Path,
     files = [image, trimap] if isinstance(trimap, Path) else [image]
     require_one_stream(*files)
     require_free(output, wanted, *files)
-    with _memory_faults_named(image):
+    with memory_faults_named(image):
         pixels, metadata, turned = read_photograph(image, wanted.max_pixels)
         height, width = pixels.shape[:2]
         if isinstance(trimap, Path):
@@ -130,7 +130,16 @@ def read_background(wanted: Wanted, height: int, width: int, metadata: Metadata)
                 f"--background: expected a colour (white, #30a040) or the file of an image, got {wanted.background}"
             ) from error
         return np.array(colour[:3], np.uint8)[None, None]
-    pixels, described, _ = read_photograph(wanted.background, wanted.max_pixels)
+    return covering(wanted.background, height, width, metadata, wanted.max_pixels)
+
+
+def covering(source: Source, height: int, width: int, metadata: Metadata, max_pixels: int = MAX_PIXELS) -> Bytes:
+    """An image that covers the size and loses its margins, uint8 RGB [H, W, 3] in the colours of `metadata`.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    pixels, described, _ = read_photograph(source, max_pixels)
     pixels = colours.between_profiles(pixels, described.icc, metadata.icc)
     scale = max(height / pixels.shape[0], width / pixels.shape[1])
     size = max(width, round(pixels.shape[1] * scale)), max(height, round(pixels.shape[0] * scale))
@@ -141,8 +150,8 @@ def read_background(wanted: Wanted, height: int, width: int, metadata: Metadata)
 
 
 @contextmanager
-def _memory_faults_named(image: Path) -> Iterator[None]:
-    """NumPy raises MemoryError where memory ends, PyTorch RuntimeError, OpenCV its own error."""
+def memory_faults_named(image: Source) -> Iterator[None]:
+    """Too little memory as a UserError: of NumPy it is MemoryError, of PyTorch RuntimeError, of OpenCV its own."""
     try:
         yield
     except (MemoryError, RuntimeError, cv2.error) as error:

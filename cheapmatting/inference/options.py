@@ -82,13 +82,13 @@ def default_output(image: Path, what: str) -> Path:
     return image if str(image) == "-" else image.with_name(f"{image.stem}_{what}.png")
 
 
-def parse_memory(text: str) -> int:
-    """`2GiB`, `1500 MB` or a number of bytes, as bytes.
+def parse_memory(text: str, option: str = "--max-memory") -> int:
+    """`2GiB`, `1500 MB` or a number of bytes, as bytes; errors name the option.
 
     Raises:
         UserError: anything else.
     """
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMG]I?B|)", text.strip().upper())
     if not found or not float(found[1]):
-        raise UserError(f"--max-memory: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
+        raise UserError(f"{option}: expected a size such as 2GiB, 1500MB or a number of bytes, got {text[:20]}")
     return int(float(found[1]) * UNITS[found[2]])

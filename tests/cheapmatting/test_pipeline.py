@@ -192,7 +192,7 @@ def test_beginning_twice_and_resuming_nothing(
     ("changes", "message"),
     [
         ({"report__photo": "nobody.jpg"}, "nobody.jpg: expected a file or a bundled example, got neither"),
-        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: expected a trimap with the grey levels"),
+        ({"report__trimap": "chelsea.jpg"}, "chelsea.jpg: expected 512 x 512 pixels"),
         ({"report__trimap": "chelsea_trimap.png"}, "chelsea_trimap.png: expected "),
         ({"train__data__sources": [{"kind": "cutouts", "foregrounds": "/nowhere"}]}, "/nowhere"),
         ({"report__data__sources": [{"kind": "synthetic", "backgrounds": "/nowhere"}]}, "/nowhere"),

@@ -145,7 +145,7 @@ class PieceNorm(nn.Module):
 
 
 class PlainNorm(nn.Module):
-    """A `GroupNorm` of elementary operations without a reshape. [N, C, H, W] -> the same."""
+    """A `GroupNorm` of elementary operations without a reshape, in float32. [N, C, H, W] -> its like."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
@@ -157,9 +157,10 @@ class PlainNorm(nn.Module):
         self.scale, self.shift = (t.detach().cpu()[:, None, None] for t in (norm.weight, norm.bias))  # [C, 1, 1]
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - self._mean(x)
+        exact = x.float()
+        centred = exact - self._mean(exact)
         variance = self._mean(centred * centred)
-        return centred * (self.scale * (variance + self.eps).rsqrt()) + self.shift
+        return (centred * (self.scale * (variance + self.eps).rsqrt()) + self.shift).to(x.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
         """Of each channel's group, [N, C, 1, 1]: first along rows, because sums of few numbers are exact in float32."""
@@ -174,4 +175,4 @@ class PlainPReLU(nn.Module):
         self.slope = activation.weight.detach().cpu()[:, None, None]  # [C, 1, 1]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.clamp_min(0) + self.slope * x.clamp_max(0)
+        return x.clamp_min(0) + self.slope.to(x.dtype) * x.clamp_max(0)
