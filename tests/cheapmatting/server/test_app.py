@@ -161,6 +161,7 @@ def test_what_cannot_be_used_is_refused(
     assert message in error and "\n" not in error
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # python-multipart's temporary file
 def test_requests_that_are_no_forms_are_refused(address: str) -> None:
     head = {"content-type": "multipart/form-data; boundary=x"}
     part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
