@@ -42,7 +42,9 @@ def matter() -> Matter:
 
 @pytest.fixture(scope="module")
 def address(matter: Matter) -> Iterator[str]:
-    with serving(make_app(matter, LIMITS, hosts=("localhost", "127.0.0.1"), origins=("https://friend.example",))) as url:
+    with serving(
+        make_app(matter, LIMITS, hosts=("localhost", "127.0.0.1"), origins=("https://friend.example",))
+    ) as url:
         yield url
 
 
@@ -105,7 +107,10 @@ def test_trimaps_are_those_of_the_command_line(address: str, tmp_path: Path) -> 
     image[15:35, 15:40] //= 8
     marks = {"rectangle": "10,10,40,30", "inside": ["20,20", "30,30"], "outside": "5,5", "width": "4"}
     found = grab_cut(image, Rectangle(10, 10, 40, 30), [(20, 20), (30, 30)], [(5, 5)])
-    for files, texts, mask in (({"mask": png(a_mask())}, {"width": "4"}, a_mask()), ({"image": png(image)}, marks, found)):
+    for files, texts, mask in (
+        ({"mask": png(a_mask())}, {"width": "4"}, a_mask()),
+        ({"image": png(image)}, marks, found),
+    ):
         answer = httpx.post(f"{address}/v1/trimap", files=files, data=texts)
         assert answer.status_code == 200, answer.text
         (tmp_path / "trimap.png").write_bytes(answer.content)
