@@ -123,33 +123,30 @@ async def _answer(
 
 
 async def _received(request: Request, limits: Limits, read: Callable[[FormData], Awaitable[Fields]]) -> Fields:
-    if int(request.headers.get("content-length", "0")) > limits.max_bytes:
-        raise _too_many_bytes(limits)
-
-    async def receive_form() -> Fields:
-        bounded = Request(request.scope, _bounded(request, limits))
-        async with bounded.form(max_files=4, max_fields=100, max_part_size=1024) as form:
-            return await read(form)
-
     try:
-        return await asyncio.wait_for(receive_form(), limits.timeout)
+        body = await asyncio.wait_for(_body(request, limits), limits.timeout)
     except asyncio.TimeoutError as error:  # another class than TimeoutError in Python 3.10
         raise RefusalError(408, f"expected the whole request within {limits.timeout:g} s") from error
-
-
-def _bounded(request: Request, limits: Limits) -> Callable[[], Awaitable[Message]]:
-    """The request's messages, up to the limit of bytes: a client may leave out the length, or lie."""
-    received = 0
+    if not body.rstrip().endswith(b"--"):
+        raise RefusalError(400, "expected a whole form, got one that is cut short")
 
     async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > limits.max_bytes:
-            raise _too_many_bytes(limits)
-        return message
+        return {"type": "http.request", "body": body, "more_body": False}
 
-    return receive
+    async with Request(request.scope, receive).form(max_files=4, max_fields=100, max_part_size=1024) as form:
+        return await read(form)
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The body, up to the limit of bytes: a client may leave out the length, or lie."""
+    if int(request.headers.get("content-length", "0")) > limits.max_bytes:
+        raise _too_many_bytes(limits)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.max_bytes:
+            raise _too_many_bytes(limits)
+    return bytes(body)
 
 
 def _too_many_bytes(limits: Limits) -> RefusalError:
