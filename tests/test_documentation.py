@@ -60,7 +60,8 @@ SHORTENED = {
         "evaluation.rungs=[{oracle: inherited, keep: 1}, {oracle: short_training, steps: 2}]",
     ),
     "atldas search nasbench201": (
-        "task_options.batch=4", "strategy_options.scored=20", "strategy_options.initial=2", "strategy_options.rounds=1",
+        "task_options.batch=4", "task_options.depth=1", "strategy_options.scored=9", "strategy_options.initial=2",
+        "strategy_options.rounds=1",
         "strategy_options.per_round=1", "strategy_options.finalists=2", "strategy_options.repeats=1",
     ),
     "atldas search my_search.yaml": (*SEARCH, "task_options.batch=4"),
