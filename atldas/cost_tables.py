@@ -6,7 +6,6 @@ variable), an option of a named choice, a module of chosen widths (a table over 
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,8 +94,7 @@ def mac_tables(supernet: Supernet, input_shape: Sequence[int]) -> CostTables:
     Operations in cells are counted one by one, everything else in forward passes on the meta device.
     """
     supernet.select(supernet.space.genotype({v.name: 0 for v in supernet.space.variables}))
-    # Not a copy of what `build` belongs to: a task holds data.
-    meta = copy.deepcopy(supernet, {id(supernet._build): supernet._build}).to("meta").eval()
+    meta = supernet.on_meta()
 
     def totals(calls: list[CellCall]) -> dict[Scope, float]:
         with _MacMeter() as meter, torch.no_grad():

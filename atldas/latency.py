@@ -6,7 +6,6 @@ leaves out. Its quality is measured on networks that neither saw.
 
 from __future__ import annotations
 
-import copy
 import random
 import statistics
 import time
@@ -22,6 +21,7 @@ from .cost_tables import CellCall, CostTables, Scope, measured_tables, totals_by
 from .distribution import Distribution, Factor
 from .genotype import Genotype
 from .operations import OPERATIONS
+from .ranks import rank_correlation
 from .supernet import Supernet
 
 AT_LEAST = 2.0  # milliseconds: what takes less is run several times and divided
@@ -76,10 +76,10 @@ class Bench:
     ) -> None:
         self.supernet, self.device = supernet, device
         self.inputs = torch.randn(tuple(input_shape), device=device).to(memory_format=torch.channels_last)
-        self._meta = copy.deepcopy(supernet, {id(supernet._build): supernet._build}).to("meta").eval()
+        self._meta = supernet.on_meta()
         self.covering: list[Genotype] = []
         self.items: dict[Item, Measure] = {}
-        self._tables(self._covered, self._needed)
+        measured_tables(self._meta, self._covered, self._needed)
         for number, child in enumerate(self.covering):
             self.items[Item("parts", str(number))] = self._parts_of(child)
         children = list(_different(supernet, fitted + checked, seed))
@@ -96,19 +96,12 @@ class Bench:
             return {scope: times[item, _part(scope)] for scope in scopes}
 
         numbers = iter(range(len(self.covering)))
-        sums = self._tables(totals, lambda *key: times[Item("operation", _name(*key)), ""])
+        sums = measured_tables(self._meta, totals, lambda *key: times[Item("operation", _name(*key)), ""])
         measured = np.array([times[Item("network", str(n)), ""] for n in range(len(self.fitted) + len(self.checked))])
         truths, others = measured[: len(self.fitted)], measured[len(self.fitted) :]
         tables = corrected(sums, self.fitted, truths)
         foretold = np.array([tables.of(child) for child in self.checked])
         return LatencyModel(tables, rank_correlation(foretold, others), float(np.max(np.abs(foretold / others - 1))))
-
-    def _tables(
-        self,
-        totals: Callable[[list[CellCall]], dict[Scope, float]],
-        operation: Callable[[str, int, int, int, int], float],
-    ) -> CostTables:
-        return measured_tables(self._meta, totals, operation)
 
     def _covered(self, calls: list[CellCall]) -> dict[Scope, float]:
         self.covering.append(self._meta.child)
@@ -202,19 +195,6 @@ def corrected(sums: CostTables, fitted: Sequence[Genotype], truths: npt.NDArray[
         for f, kind in zip(sums.factors, kinds, strict=True)
     )
     return CostTables(sums.space, constant, factors)
-
-
-def rank_correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Spearman's rank correlation; equal values share their mean rank. 0 where all values of one side are equal."""
-
-    def ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ends = np.cumsum(counts)
-        return (ends - (counts - 1) / 2)[inverse]
-
-    if not (np.ptp(a) and np.ptp(b)):
-        return 0.0
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def _different(supernet: Supernet, count: int, seed: int) -> Iterator[Genotype]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -35,8 +34,7 @@ class PeakMemory:
     """
 
     def __init__(self, supernet: Supernet, input_shape: Sequence[int]) -> None:
-        # Not a copy of what `build` belongs to: a task holds data.
-        self._meta = copy.deepcopy(supernet, {id(supernet._build): supernet._build}).to("meta").eval()
+        self._meta = supernet.on_meta()
         self._shape = tuple(input_shape)
         self._known: dict[Genotype, int] = {}
 

@@ -24,6 +24,7 @@ from .common.progress import progress
 from .cost import parameters as count_parameters
 from .cost_tables import CostTables
 from .genotype import Genotype
+from .ranks import ranks
 from .task import Task
 
 WEIGHED = (nn.Conv2d, nn.Linear)  # the layers whose weights are looked at; those of BatchNorm are all alike at first
@@ -185,12 +186,9 @@ def mean_ranks(scores: Sequence[Sequence[float]]) -> list[float]:
 
     Equal scores share their mean rank; what is not a number counts as the lowest.
     """
-    ranks = []
-    for column in scores:
-        values = np.nan_to_num(np.asarray(column, dtype=np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[where])
-    averaged: list[float] = np.mean(ranks, axis=0).tolist()
+    columns = [np.nan_to_num(np.asarray(column, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+               for column in scores]  # fmt: skip
+    averaged: list[float] = np.mean([ranks(column) for column in columns], axis=0).tolist()
     return averaged
 
 

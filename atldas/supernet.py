@@ -6,6 +6,7 @@ an optimizer neither moves it nor makes state for it until it is first drawn.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
@@ -64,6 +65,10 @@ class Supernet(nn.Module):
         Widths cannot be mixed: they stay as the last selected child has them.
         """
         self.selection.gates, self.selection.mixture = {}, weights
+
+    def on_meta(self) -> Supernet:
+        """A copy in eval mode without memory. Not of what `build` belongs to: a task holds data."""
+        return copy.deepcopy(self, {id(self._build): self._build}).to("meta").eval()
 
     def fixed(self, child: Genotype) -> nn.Module:
         """The fixed network of `child` with this supernet's weights and statistics copied in: the same function."""

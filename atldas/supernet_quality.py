@@ -26,9 +26,9 @@ from .evaluate import EvaluationConfig
 from .experiment import Experiment
 from .genotype import Genotype
 from .halving import Candidate
-from .latency import rank_correlation
 from .nasbench201 import canonical, cell_of
 from .oracles import Inherited, InheritedConfig, Measured
+from .ranks import rank_correlation
 from .samplers import TRAINING_SAMPLERS
 from .searching import CHANGEABLE, WRITES, Search
 from .strategies.unlearned import Unlearned

@@ -12,7 +12,7 @@ from spaces import INPUT_SHAPE, AnyNetwork
 from atldas import latency
 from atldas.cost_tables import CostTables, _MacMeter, mac_tables
 from atldas.distribution import Distribution, Factor
-from atldas.latency import Bench, Item, LatencyModel, corrected, in_rounds, medians, rank_correlation
+from atldas.latency import Bench, Item, LatencyModel, corrected, in_rounds, medians
 from atldas.space import Space
 from atldas.supernet import Supernet
 
@@ -115,10 +115,3 @@ def test_where_noise_outweighs_the_differences_one_scale_is_left() -> None:
     truths = np.array([9.0, 6.0, 3.0])  # larger widths are faster: no
     found = corrected(sums, children, truths)
     assert [found.of(child) for child in children] == pytest.approx([6 * c / (10 / 3) for c in (2.0, 3.0, 5.0)])
-
-
-def test_rank_correlation() -> None:
-    assert rank_correlation(np.array([1.0, 2, 3, 4]), np.array([10.0, 20, 30, 25])) == pytest.approx(0.8)
-    assert rank_correlation(np.array([1.0, 2, 3]), np.array([3.0, 2, 1])) == pytest.approx(-1)
-    assert rank_correlation(np.array([2.0, 2, 2]), np.array([3.0, 2, 1])) == 0
-    assert rank_correlation(np.array([1.0, 1, 2]), np.array([1.0, 1, 5])) == pytest.approx(1)
