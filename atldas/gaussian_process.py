@@ -55,12 +55,12 @@ class GaussianProcess:
 
     def predict(self) -> tuple[Tensor, Tensor]:
         """The mean and the deviation of every child's value, float64 [children]: without offset and noise."""
-        own = self._variances[:4, None, None] * self._kernels
-        total = own.sum(dim=0) + 1.0  # [children, children]; 1: the constant
-        across = total[:, self._measured]  # [children, m]
+        own = self._variances[:4, None, None]
+        across = (own * self._kernels[:, :, self._measured]).sum(dim=0) + 1.0  # [children, m]; 1: the constant
+        alone = (own[..., 0] * self._kernels.diagonal(dim1=1, dim2=2)).sum(dim=0) + 1.0  # [children]
         mean = across @ self._weights * self._scale + self._mean
         explained = (across * torch.cholesky_solve(across.T, self._factor).T).sum(dim=1)
-        return mean, (total.diagonal() - explained).clamp(min=1e-9).sqrt() * self._scale
+        return mean, (alone - explained).clamp(min=1e-9).sqrt() * self._scale
 
 
 def _covariance(parts: Tensor, variances: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from .cost_tables import CostTables
 from .distribution import Distribution
 from .genotype import Genotype
 from .halving import Candidate
+from .proxies import Newborns
 from .space import Space
 from .supernet import Supernet
 from .task import Task
@@ -60,6 +61,17 @@ class Context:
         if self.budget:
             return self.budget.sample(self.distribution, self.generator, uniform, count)
         return [self.distribution.sample(self.generator, uniform) for _ in range(count)]
+
+    def all_or_samples(self, count: int) -> list[Genotype]:
+        """All children within the budget, or where the space has more than `count`, so many uniform ones, each once."""
+        if self.space.size() <= count:
+            return [child for child in self.space.enumerate() if self.allows(child)]
+        return list(dict.fromkeys(self.samples(count, uniform=True)))
+
+    def newborns(self, task: Task | None = None, batches: int = 2) -> Newborns:
+        """What proxies look at, by this search's task or another, with initial weights of a seed drawn now."""
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        return Newborns(task or self.task, self.device, self.macs, seed, batches)
 
     def most_probable(self, n: int) -> list[Genotype]:
         """The n most probable children within the budget, best first."""

@@ -21,7 +21,7 @@ from ..estimators import Regression, leave_one_out
 from ..evaluate import EvaluationConfig, propose
 from ..halving import Candidate
 from ..judging import judge
-from ..proxies import Newborns, Weights, opinions, scores
+from ..proxies import Weights, opinions, scores
 from ..samplers import TRAINING_SAMPLERS
 from ..strategy import Context
 
@@ -82,10 +82,12 @@ class Atldas:
         with torch.no_grad():
             self.uniform_entropy = float(context.distribution.entropy())
             self.uniform_macs = float(context.macs.expected(context.distribution))
-        self.prior = self._scored() if options.warm_start else None
+        self.prior = Regression(context.distribution, options.warm_start, options.ridge, options.pairs)
 
     def select_for_training(self, step: int) -> None:
         options = self.options
+        if options.warm_start and not len(self.prior):  # not when made: a resumed search has them in its state
+            self._score_children()
         share = linear(step, options.uniform_steps, self.context.steps, 1.0, options.uniform_share)
         self.context.supernet.select(self.sampler.child(self.context.sample, share))
 
@@ -104,21 +106,18 @@ class Atldas:
             objective = leave_one_out(context.distribution, choices, losses)
         return objective / spread + self._prior(step) + self._penalties(), float(losses.mean())
 
-    def _scored(self) -> Regression:
-        """What proxies say of options, as if their opinions, the larger the better, were losses."""
+    def _score_children(self) -> None:
+        """The warm start: proxies' opinions, the larger the better, as if they were losses."""
         context, options = self.context, self.options
-        seed = int(torch.randint(2**31, (), generator=context.generator))
-        born = Newborns(context.task, context.device, context.macs, seed)
+        born = context.newborns()
         children = context.samples(options.warm_start, uniform=True)
         losses = -opinions(scores(born, children, options.proxies, context.jobs), options.proxies.values())
-        prior = Regression(context.distribution, options.warm_start, options.ridge, options.pairs)
-        prior.add([context.space.choices_of(child) for child in children], losses.tolist())
-        return prior
+        self.prior.add([context.space.choices_of(child) for child in children], losses.tolist())
 
     def _prior(self, step: int) -> Tensor:
         """The expected opinion of the proxies, in spreads, while the warm start lasts."""
         weight = linear(step, 0, self.options.warm_start_steps, 1.0, 0.0)
-        if self.prior is None or not weight:
+        if not (len(self.prior) and weight):
             return torch.zeros(())
         return weight * self.prior.expected() / max(self.prior.spread(), torch.finfo(torch.float32).tiny)
 
@@ -139,11 +138,10 @@ class Atldas:
         return propose(self.context, settings)
 
     def state_dict(self) -> dict[str, Any]:
-        prior = self.prior.state_dict() if self.prior else {}
+        prior = self.prior.state_dict()
         return {"sampler": self.sampler.state_dict(), "regression": self.regression.state_dict(), "prior": prior}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.sampler.load_state_dict(state["sampler"])
         self.regression.load_state_dict(state["regression"])
-        if self.prior:
-            self.prior.load_state_dict(state["prior"])
+        self.prior.load_state_dict(state["prior"])

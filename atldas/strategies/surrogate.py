@@ -25,9 +25,8 @@ from ..evaluate import EvaluationConfig
 from ..gaussian_process import GaussianProcess
 from ..genotype import Genotype
 from ..halving import Candidate
-from ..proxies import Newborns, Weights, opinions, scores
+from ..proxies import Weights, opinions, scores
 from ..strategy import Context
-from ..task import Task
 from .unlearned import Unlearned
 
 
@@ -83,8 +82,7 @@ class Surrogate(Unlearned):
             self._spread = float(torch.tensor([value for _, _, value in self._measured]).std().clamp(min=1e-9))
             for _ in range(options.rounds):
                 known = {child for child, _, _ in self._measured}
-                estimate, deviation = self._estimates()
-                order = (estimate + options.exploration * deviation).argsort(descending=True).tolist()
+                order = (self._estimates() + options.exploration * self._deviation).argsort(descending=True).tolist()
                 self._measure([child for child in order if child not in known][: options.per_round], 0, bar)
             for repeat in range(1, options.repeats + 1):
                 self._measure(self._best(), repeat, bar)
@@ -92,40 +90,34 @@ class Surrogate(Unlearned):
 
     def estimate(self, child: Genotype) -> float:
         """The metric that is expected of a child of the pool, less what the proxies think of it."""
-        return self._sign * float(self._estimates()[0][self.pool.index(child)])
+        return self._sign * float(self._estimates()[self.pool.index(child)])
 
     def _best(self) -> list[int]:
-        return self._estimates()[0].argsort(descending=True)[: self.options.finalists].tolist()
+        return self._estimates().argsort(descending=True)[: self.options.finalists].tolist()
 
     def _measure(self, children: list[int], repeat: int, bar: Any) -> None:
         values = self.context.judge_all([self.pool[child] for child in children], repeat, bar.update)
         self._measured += [(child, repeat, self._sign * v) for child, v in zip(children, values, strict=True)]
-        self._fitted = self._process.fit(*zip(*self._measured, strict=True))
+        self._mean, self._deviation = self._process.fit(*zip(*self._measured, strict=True)).predict()
 
-    def _estimates(self) -> tuple[Tensor, Tensor]:
-        """(mean, deviation) of every child of the pool, larger is better."""
-        mean, deviation = self._process.predict()
-        return mean + self._opinion * self._spread / self.options.weight, deviation
+    def _estimates(self) -> Tensor:
+        """Of every child of the pool, larger is better."""
+        return self._mean + self._opinion * self._spread / self.options.weight
 
     def _make_pool(self) -> None:
         """The children that are searched, the dearer proxies' opinion of them, and the process over them."""
         context, options = self.context, self.options
-        children = self._different(self._to_score())
+        children = self._different(context.all_or_samples(options.scored))
         small = context.make_task(options.pool_task_options)
-        cheap = scores(self._born(small), children, options.pool_proxies, context.jobs)
+        cheap = scores(context.newborns(small), children, options.pool_proxies, context.jobs)
         best = opinions(cheap, options.pool_proxies.values()).argsort(descending=True)
         best = best[: max(2, round(options.pool_share * len(children)))]
         self.pool = [children[i] for i in best.tolist()]
-        dear = scores(self._born(context.task), self.pool, options.proxies, context.jobs)
+        dear = scores(context.newborns(), self.pool, options.proxies, context.jobs)
         self._opinion = opinions(dear, options.proxies.values())
         choices = torch.stack([context.distribution.one_hot(child) for child in self.pool])
         features = torch.stack([opinions(cheap[best], options.pool_proxies.values()), self._opinion], dim=1)
         self._process = GaussianProcess(choices, features)
-
-    def _born(self, task: Task) -> Newborns:
-        context = self.context
-        seed = int(torch.randint(2**31, (), generator=context.generator))
-        return Newborns(task, context.device, context.macs, seed)
 
     def _different(self, children: list[Genotype]) -> list[Genotype]:
         """The cheapest child of each function, the first among equals."""
@@ -135,9 +127,3 @@ class Surrogate(Unlearned):
         for child in sorted(children, key=lambda child: (parameters.of(child), context.macs.of(child))):
             found.setdefault(identity(child), child)
         return list(found.values())
-
-    def _to_score(self) -> list[Genotype]:
-        context, count = self.context, self.options.scored
-        if context.space.size() <= count:
-            return [child for child in context.space.enumerate() if context.allows(child)]
-        return list(dict.fromkeys(context.samples(count, uniform=True)))

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, MinLen
 from pydantic import AfterValidator
 
 from ..common.config import config
 from ..common.config_errors import suggestion
 from ..evaluate import EvaluationConfig
-from ..genotype import Genotype
 from ..halving import Candidate
-from ..proxies import PROXIES, Newborns, mean_ranks, scores
+from ..proxies import PROXIES, mean_ranks, scores
 from .unlearned import Unlearned
 
 
@@ -52,16 +50,9 @@ class ZeroCost(Unlearned):
 
     def propose(self, settings: EvaluationConfig) -> Iterator[Candidate]:
         """The best scored children; an interrupted scoring is repeated, to the same bits."""
-        children, generator = self._to_score(), self.context.generator
-        seed = int(torch.randint(2**31, (), generator=generator))
-        born = Newborns(self.context.task, self.context.device, self.context.macs, seed, self.options.batches)
+        children = self.context.all_or_samples(self.options.scored)
+        born = self.context.newborns(batches=self.options.batches)
         found = scores(born, children, self.options.proxies, self.context.jobs)
         ranks = mean_ranks(found.T.tolist())
         best = sorted(range(len(children)), key=lambda i: -ranks[i])[: self.options.children]
         return (Candidate(children[i], f"proxies' mean rank {ranks[i]:.1f} of {len(children)}") for i in best)
-
-    def _to_score(self) -> list[Genotype]:
-        context, count = self.context, self.options.scored
-        if context.space.size() <= count:
-            return [child for child in context.space.enumerate() if context.allows(child)]
-        return list(dict.fromkeys(context.sample(uniform=True) for _ in range(count)))
