@@ -6,7 +6,6 @@ import argparse
 import csv
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,13 @@ import torch
 from . import __version__
 from .builder import Builder
 from .common.atomic import atomic_path
-from .common.config import Source, assigned, from_dict, load_object, read_settings
+from .common.config import from_dict, read_settings
 from .common.device import choose
 from .common.errors import UserError
 from .common.interruption import Interruption
 from .common.progress import progress
 from .common.runfolder import open_run
+from .common.verbs import interrupted
 from .cost_tables import mac_tables
 from .experiment import Experiment
 from .genotype import Genotype
@@ -30,8 +30,8 @@ from .profile_file import LatencyProfile, latency_profile
 from .space import Space
 from .supernet import Supernet
 from .task import make_task
+from .without_data import add_settings_option, parse_shape, task_class
 
-CLASSIFICATION = "atldas.classification:ImageFolderTask"
 TIMINGS, PROFILE = "timings.csv", "profile.yaml"
 COLUMNS = ("round", "kind", "name", "part", "ms", "load")
 FITTED, CHECKED = 20, 10
@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("space", help="a space's file, or a shipped name")
     parser.add_argument("experiment", nargs="?", help="a search's YAML file, whose task builds the network "
                         "(default: classification)")  # fmt: skip
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting of "
-                        "EXPERIMENT; without one, network.KEY=VALUE or task=PACKAGE.MODULE:CLASS")  # fmt: skip
+    add_settings_option(parser)
     parser.add_argument("--input", metavar="N,C,H,W", help="the size of the input (default: the task's, a batch of 1)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     parser.add_argument("--rounds", type=int, default=15, help="every figure is the median of so many (default: 15)")
@@ -78,8 +77,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or Path("profiles") / f"{space.name}_{device.type}"
     found = profile(space, supernet, shape, device, options.rounds, folder, options.resume)
     if found is None:
-        print(f"interrupted; go on with: {options.command.removesuffix(' --resume')} --resume", file=sys.stderr)
-        return 130
+        return interrupted(options.command)
     checked = found.checked
     print(
         f"on {checked.networks} networks that it was not fitted to: Spearman {checked.spearman:.3f}, "
@@ -104,14 +102,8 @@ def made(
         task, _ = make_task(read.task, read.task_options, read.seed, cpu, source)
         build, shape = task.build, task.input_shape
     else:
-        plain: dict[str, Any] = {"task": CLASSIFICATION, "network": {}}
-        settings, source = assigned(plain, Source("the command line"), assignments)
-        if unknown := [key for key in settings if key not in ("task", "network")]:
-            raise UserError(f"--set {unknown[0]}: without an experiment's file, expected task= or network.KEY=")
-        kind: Any = load_object(settings["task"], source, "task")
-        if not hasattr(kind, "network_of"):
-            raise UserError(f"{settings['task']}: builds no network without data; name an experiment's file as well")
-        section = Genotype("the command line", {}, settings["network"])
+        kind, settings = task_class(assignments)
+        section = Genotype("the command line", {}, settings)
 
         def build(builder: Builder) -> torch.nn.Module:
             network: torch.nn.Module = kind.network_of(section, builder)
@@ -119,7 +111,8 @@ def made(
 
         shape = kind.input_shape
     space = Space.load(name)
-    return space, Supernet(space, build), _shape(size) if size else tuple(shape)
+    given = parse_shape(size, "batch, channels, height and width", "1,3,32,32") if size else tuple(shape)
+    return space, Supernet(space, build), given
 
 
 def profile(
@@ -214,10 +207,3 @@ def _processor() -> str:
 
 def _load() -> float:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--input: expected batch, channels, height and width such as 1,3,32,32, got {text!r}")
-    return tuple(int(part) for part in parts)

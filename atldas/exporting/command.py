@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..common.errors import UserError
 from ..genotype import Genotype
 from ..lookup import find_genotype
+from ..without_data import add_settings_option, parse_shape
 from .graphs import write_graphml, write_json
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the genotype's name in this folder")
     parser.add_argument("--weights", type=Path, metavar="MODEL", help="a model of atldas train (default: that of "
                         "GENOTYPE if it is one or a run's folder with one; else the weights are random)")  # fmt: skip
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change one setting of "
-                        "EXPERIMENT; without one, network.KEY=VALUE or task=PACKAGE.MODULE:CLASS")  # fmt: skip
+    add_settings_option(parser)
     parser.add_argument("--input", metavar="C,H,W", help="the size of the example input (default: the task's)")
 
 
@@ -103,17 +103,9 @@ def run(options: argparse.Namespace) -> int:
         ),
         None,
     )
-    subject = fixed_network(genotype, Request(options.experiment, options.set, weights, _shape(options.input)))
+    shape = parse_shape(options.input, "channels, height and width", "3,32,32") if options.input is not None else None
+    subject = fixed_network(genotype, Request(options.experiment, options.set, weights, shape))
     checked = chosen.network(subject, path)
     print(f"{'the weights of ' + str(weights) if weights else 'random weights'}; {checked}")
     print(f"written to {path}")
     return 0
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--input: expected channels, height and width such as 3,32,32, got {text!r}")
-    return tuple(int(part) for part in parts)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..builder import FixedBuilder
-from ..common.config import Source, assigned, from_dict, load_object, read_settings
+from ..common.config import from_dict, read_settings
 from ..common.errors import UserError
 from ..genotype import Genotype
 from ..task import make_task
+from ..without_data import CLASSIFICATION, task_class
 
-CLASSIFICATION = "atldas.classification:ImageFolderTask"
 MODEL = "model.safetensors"
 
 
@@ -97,15 +97,8 @@ def _of_experiment(genotype: Genotype, path: str, assignments: Sequence[str]) ->
 def _without_data(genotype: Genotype, request: Request) -> tuple[Genotype, Any, nn.Module]:
     """By the task's class alone: no data are needed."""
     made_by = model_header(request.weights).get("task", CLASSIFICATION) if request.weights else CLASSIFICATION
-    settings, source = assigned(
-        {"task": made_by, "network": genotype.network_dict()}, Source("the command line"), request.assignments
-    )
-    if unknown := [key for key in settings if key not in ("task", "network")]:
-        raise UserError(f"--set {unknown[0]}: without an experiment's file, expected task= or network.KEY=")
-    task: Any = load_object(settings["task"], source, "task")
-    if not hasattr(task, "network_of"):
-        raise UserError(f"{settings['task']}: builds no network without data; name the experiment's file as well")
-    genotype = dataclasses.replace(genotype, network=settings["network"])
+    task, section = task_class(request.assignments, made_by, genotype.network_dict())
+    genotype = dataclasses.replace(genotype, network=section)
     return genotype, task, task.network_of(genotype)
 
 
