@@ -50,9 +50,7 @@ def read_photograph(path: Source, max_pixels: int = MAX_PIXELS) -> tuple[Bytes, 
     pixels, metadata, turned = read_picture(path, max_pixels)
     if pixels.dtype == np.float32:
         raise UserError(f"{name_of(path)}: expected 8 or 16 bits per channel, got float32")
-    levels = as_bytes(pixels)
-    rgb = levels[..., :3] if levels.shape[2] > 2 else np.repeat(levels[..., :1], 3, axis=2)
-    return np.ascontiguousarray(rgb), metadata, turned
+    return rgb(as_bytes(pixels)), metadata, turned
 
 
 def read_rgba(path: Source, max_pixels: int = MAX_PIXELS) -> tuple[Bytes, npt.NDArray[np.float32]]:
@@ -68,8 +66,7 @@ def read_rgba(path: Source, max_pixels: int = MAX_PIXELS) -> tuple[Bytes, npt.ND
             f"{name_of(path)}: expected a cut-out with an alpha channel (4 channels, as PNG or WebP), "
             f"got {channels} channel{'s' * (channels != 1)}"
         )
-    rgb = levels[..., :3] if channels == 4 else np.repeat(levels[..., :1], 3, axis=2)
-    return np.ascontiguousarray(rgb), np.asarray(levels[..., -1] / np.float32(255), np.float32)
+    return rgb(levels), np.asarray(levels[..., -1] / np.float32(255), np.float32)
 
 
 def read_alpha(path: Source, max_pixels: int = MAX_PIXELS) -> Bytes:
@@ -88,6 +85,12 @@ def read_alpha(path: Source, max_pixels: int = MAX_PIXELS) -> Bytes:
             f"{name_of(path)}: expected an alpha matte (grey, or the alpha channel of RGBA), got a colour image"
         )
     return np.ascontiguousarray(levels[..., 0])
+
+
+def rgb(levels: Bytes) -> Bytes:
+    """RGB [H, W, 3] of grey, grey and alpha, RGB or RGBA [H, W, C]; an alpha is dropped."""
+    colours = levels[..., :3] if levels.shape[2] > 2 else np.repeat(levels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(colours)
 
 
 def as_bytes(pixels: npt.NDArray[Any]) -> Bytes:

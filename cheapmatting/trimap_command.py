@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from atldas.common.errors import UserError
 
 from .arrays import Bytes
-from .images import NO_ALPHA, read_image, require_writable_suffix, write_image
-from .masks.grabcut import Rectangle, grab_cut
+from .images import NO_ALPHA, read_alpha, read_image, require_writable_suffix, write_image
+from .masks.grabcut import Rectangle, grab_cut, whole_numbers
 from .masks.options import add_mask_options, add_width_option, width_of
-from .masks.trimap_from_mask import read_mask, trimap_from_mask
+from .masks.trimap_from_mask import trimap_from_mask
 from .masks.trimap_makers import network_of
 from .trimap import UNKNOWN
 
@@ -59,23 +58,15 @@ def _mask(options: argparse.Namespace) -> Bytes:
     if marked and options.mask:
         raise UserError("--mask: expected a mask or marks (--rectangle, --inside, --outside), got both")
     if marked:
-        rectangle = Rectangle(*_numbers(options.rectangle, 4, "--rectangle")) if options.rectangle else None
+        rectangle = Rectangle(*whole_numbers(options.rectangle, 4, "--rectangle")) if options.rectangle else None
         inside, outside = (
-            [(x, y) for x, y in (_numbers(text, 2, name) for text in texts)]
+            [(x, y) for x, y in (whole_numbers(text, 2, name) for text in texts)]
             for name, texts in (("--inside", options.inside), ("--outside", options.outside))
         )
         return grab_cut(read_image(options.image), rectangle, inside, outside)
     if options.mask:
         return network_of(options)(read_image(options.image))
-    return read_mask(options.image)
-
-
-def _numbers(text: str, count: int, name: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != count or not all(re.fullmatch(r"-?[0-9]{1,6}", part) for part in parts):
-        wanted = {2: "a point X,Y", 4: "X,Y,WIDTH,HEIGHT"}[count]
-        raise UserError(f"{name}: expected {wanted} in whole pixels, got {text[:40]}")
-    return [int(part) for part in parts]
+    return read_alpha(options.image)
 
 
 def _check_output(output: Path, image: Path, force: bool) -> None:

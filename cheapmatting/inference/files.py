@@ -18,7 +18,7 @@ from atldas.common.errors import UserError
 from .. import colours, exr
 from ..arrays import Bytes, Floats
 from ..decoding import MAX_PIXELS, STANDARD_STREAM, Metadata, Source, name_of
-from ..images import read_photograph, require_writable_suffix, suffix_of, write_image
+from ..images import as_bytes, read_photograph, require_writable_suffix, suffix_of, write_image
 from .foreground import cut_out, laid_on, premultiplied
 from .matte import Matter
 from .pair import read_fitted_trimap, require_one_stream
@@ -80,7 +80,6 @@ def require_free(output: Path, wanted: Wanted, *inputs: Path) -> None:
         UserError: the output is an input, a folder, a file that exists without `force`, or of a format that cannot hold
             what is wanted; or the background cannot be read.
     """
-    bits = 32 if suffix_of(output) == exr.SUFFIX and wanted.what == "alpha" else wanted.bits
     if wanted.bits == 16 and wanted.what != "alpha":
         raise UserError("--bits 16: expected --alpha beside it: colours have 8 bits")
     if wanted.what == "composite":
@@ -93,7 +92,7 @@ def require_free(output: Path, wanted: Wanted, *inputs: Path) -> None:
             raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {example}")
         if output.exists() and not wanted.force:
             raise UserError(f"{output}: exists; replace it with --force, or name another file with -o")
-    require_writable_suffix(output, alpha=wanted.what in ("cutout", "premultiplied"), bits=bits)
+    require_writable_suffix(output, alpha=wanted.what in ("cutout", "premultiplied"), bits=_bits(output, wanted))
 
 
 def write_result(output: Path, pixels: Bytes, alpha: Floats, metadata: Metadata, wanted: Wanted) -> None:
@@ -102,18 +101,29 @@ def write_result(output: Path, pixels: Bytes, alpha: Floats, metadata: Metadata,
     Raises:
         UserError: the place cannot be written, or the background cannot be read.
     """
-    write_image(output, _result(output, pixels, alpha, metadata, wanted), metadata)
+    (height, width), bits = alpha.shape, _bits(output, wanted)
+    array = result_of(wanted.what, pixels, alpha, bits, lambda: read_background(wanted, height, width, metadata))
+    write_image(output, array, metadata)
 
 
-def _result(output: Path, pixels: Bytes, alpha: Floats, metadata: Metadata, wanted: Wanted) -> npt.NDArray[Any]:
-    if wanted.what == "alpha":
-        if suffix_of(output) == exr.SUFFIX:
-            return alpha
-        return np.rint(alpha * 65535).astype(np.uint16) if wanted.bits == 16 else np.rint(alpha * 255).astype(np.uint8)
+def _bits(output: Path, wanted: Wanted) -> int:
+    """Of a channel; OpenEXR has 32 whatever is asked for."""
+    return 32 if suffix_of(output) == exr.SUFFIX and wanted.what == "alpha" else wanted.bits
+
+
+def result_of(what: str, pixels: Bytes, alpha: Floats, bits: int, background: Callable[[], Bytes]) -> npt.NDArray[Any]:
+    """What is made of an image, uint8 RGB [H, W, 3], and its alpha, float32 [H, W].
+
+    Args:
+        what: as `Wanted.what`.
+        bits: of `alpha`: 8, 16 or 32.
+        background: gives that of `composite`, uint8 RGB [H, W, 3] or [1, 1, 3].
+    """
+    if what == "alpha":
+        depths = {8: as_bytes, 16: lambda levels: np.rint(levels * 65535).astype(np.uint16), 32: lambda levels: levels}
+        return depths[bits](alpha)
     cutout = cut_out(pixels, alpha)
-    if wanted.what == "composite":
-        return laid_on(cutout, read_background(wanted, alpha.shape[0], alpha.shape[1], metadata))
-    return RESULTS[wanted.what](cutout)
+    return laid_on(cutout, background()) if what == "composite" else RESULTS[what](cutout)
 
 
 def read_background(wanted: Wanted, height: int, width: int, metadata: Metadata) -> Bytes:

@@ -16,7 +16,7 @@ from atldas.common.errors import UserError
 
 from .. import colours
 from ..arrays import Bytes, Floats
-from ..images import as_bytes, read_photograph
+from ..images import as_bytes, read_photograph, rgb
 from ..rough_trimap import fitted, mended
 from .pair import read_fitted_trimap
 
@@ -49,7 +49,7 @@ def as_pairs(image: Picture, trimap: Picture) -> list[tuple[Bytes, Bytes]]:
 def like(image: Picture, alphas: Sequence[Floats]) -> Any:
     """Alphas, float32 [H, W] each, as the kind of the image (see `Matter.matte`)."""
     if isinstance(image, Image.Image):
-        return Image.fromarray(np.rint(alphas[0] * 255).astype(np.uint8))
+        return Image.fromarray(as_bytes(alphas[0]))
     if isinstance(image, Tensor):
         stacked = torch.from_numpy(np.stack(alphas))[:, None]  # [N, 1, H, W]
         dtype = image.dtype if image.is_floating_point() else torch.float32
@@ -59,8 +59,7 @@ def like(image: Picture, alphas: Sequence[Floats]) -> Any:
 
 def _images(image: Image.Image | npt.NDArray[Any] | Tensor) -> list[Bytes]:
     if isinstance(image, Image.Image):
-        pixels = colours.pixels(image, "image")[0]
-        return [as_bytes(pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2))]
+        return [rgb(as_bytes(colours.pixels(image, "image")[0]))]
     array, shape = _array(image, "image"), "[3, H, W] or [N, 3, H, W]" if isinstance(image, Tensor) else "[H, W, 3]"
     if isinstance(image, Tensor) and array.ndim in (3, 4):
         array = np.moveaxis(array, -3, -1)

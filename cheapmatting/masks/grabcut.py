@@ -5,8 +5,9 @@ C. Rother, V. Kolmogorov, A. Blake, "GrabCut", SIGGRAPH 2004; the implementation
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +36,19 @@ class Rectangle(NamedTuple):
     y: int
     width: int
     height: int
+
+
+def whole_numbers(text: str, count: Literal[2, 4], name: str) -> list[int]:
+    """`X,Y` or `X,Y,WIDTH,HEIGHT`, as a person writes a point or a rectangle.
+
+    Raises:
+        UserError: anything else; it names `name`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != count or not all(re.fullmatch(r"-?[0-9]{1,6}", part) for part in parts):
+        wanted = {2: "a point X,Y", 4: "X,Y,WIDTH,HEIGHT"}[count]
+        raise UserError(f"{name}: expected {wanted} in whole pixels, got {text[:40]}")
+    return [int(part) for part in parts]
 
 
 def grab_cut(

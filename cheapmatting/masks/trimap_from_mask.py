@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes
-from ..images import read_alpha
 from ..rough_trimap import same_aspect
 from ..trimap import BACKGROUND, FOREGROUND, make_trimap
 from .width import DEFAULT_WIDTH, Width
@@ -56,15 +54,6 @@ def banded(levels: Bytes, band: int) -> Bytes:
 def _stretched(mask: Bytes) -> Bytes:
     """A mask of 0 and 1, which is no picture of anything else, as 0 and 255."""
     return mask * np.uint8(255) if mask.max() == 1 else mask
-
-
-def read_mask(path: str | Path) -> Bytes:
-    """A mask file as uint8 [H, W]: a grey image, or the alpha channel of an RGBA file.
-
-    Raises:
-        UserError: as `images.read_alpha`.
-    """
-    return read_alpha(path)
 
 
 def fitted(mask: Bytes, height: int, width: int, name: str) -> Bytes:

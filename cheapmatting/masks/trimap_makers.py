@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..arrays import Bytes
+from ..images import read_alpha
 from .makers import MaskMaker, mask_maker
 from .onnx_file import OnnxInput, parse_size, parse_three
-from .trimap_from_mask import fitted, read_mask, trimap_from_mask
+from .trimap_from_mask import fitted, trimap_from_mask
 from .width import Width
 
 # RGB uint8 [H, W, 3] -> trimap uint8 [H, W] of 0, 128 and 255.
@@ -39,4 +40,4 @@ def trimap_by_network(network: MaskMaker, width: Width) -> TrimapMaker:
 
 def trimap_by_file(path: Path, width: Width) -> TrimapMaker:
     """The trimap of the one photograph whose mask is the file."""
-    return lambda image: trimap_from_mask(fitted(read_mask(path), image.shape[0], image.shape[1], str(path)), width)
+    return lambda image: trimap_from_mask(fitted(read_alpha(path), image.shape[0], image.shape[1], str(path)), width)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from atldas.common.errors import UserError
 
-from ..arrays import Floats
+from ..arrays import Bytes
 from ..decoding import FileBytes, Metadata
 from ..images import encoded, read_alpha, read_photograph, require_writable_suffix
-from ..inference.files import RESULTS, covering, memory_faults_named
-from ..inference.foreground import cut_out, laid_on
+from ..inference.files import covering, memory_faults_named, result_of
 from ..inference.matte import VIEWS, Matter
 from ..inference.pair import read_fitted_trimap
 from ..inference.regions import REGIONS
@@ -69,11 +66,11 @@ def matte_work(matter: Matter, fields: Fields, max_pixels: int) -> Callable[[], 
             known = read_fitted_trimap(trimap, wide, tall, "image", turned, max_pixels)
         with memory_faults_named(image):
             alpha = own.matte(pixels, known)
-        if result == "composite":
-            behind = covering(picture, tall, wide, metadata, max_pixels) if picture else np.array([[colour]], np.uint8)
-            array: npt.NDArray[Any] = laid_on(cut_out(pixels, alpha), behind)
-        else:
-            array = _levels(alpha, bits) if result == "alpha" else RESULTS[result](cut_out(pixels, alpha))
+
+        def behind() -> Bytes:
+            return covering(picture, tall, wide, metadata, max_pixels) if picture else np.array([[colour]], np.uint8)
+
+        array = result_of(result, pixels, alpha, bits, behind)
         return encoded(f"result.{format_}", array, metadata), MEDIA_TYPES[format_]
 
     return work
@@ -112,7 +109,3 @@ def _with_options(matter: Matter, views: int, region: str) -> Matter:
     own.views = VIEWS[:views]
     own.region = region
     return own
-
-
-def _levels(alpha: Floats, bits: int) -> npt.NDArray[Any]:
-    return np.rint(alpha * 65535).astype(np.uint16) if bits == 16 else np.rint(alpha * 255).astype(np.uint8)

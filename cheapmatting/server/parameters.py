@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, TypeVar
 
 from PIL import ImageColor
@@ -11,6 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from atldas.common.errors import UserError
 
 from ..decoding import FileBytes
+from ..masks.grabcut import whole_numbers
 from ..masks.width import DEFAULT_WIDTH, Width, parse_width
 
 T = TypeVar("T", bound=str)
@@ -91,12 +91,4 @@ class Fields:
 
     def numbers(self, name: str, count: Literal[2, 4]) -> list[list[int]]:
         """Points X,Y or rectangles X,Y,WIDTH,HEIGHT."""
-        return [_numbers(text, count, name) for text in self.texts.get(name, [])]
-
-
-def _numbers(text: str, count: Literal[2, 4], name: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != count or not all(re.fullmatch(r"-?[0-9]{1,6}", part) for part in parts):
-        wanted = {2: "a point X,Y", 4: "X,Y,WIDTH,HEIGHT"}[count]
-        raise UserError(f"{name}: expected {wanted} in whole pixels, got {text[:40]}")
-    return [int(part) for part in parts]
+        return [whole_numbers(text, count, name) for text in self.texts.get(name, [])]

@@ -17,7 +17,7 @@ from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
 from ..decoding import MAX_PIXELS, READABLE
-from ..images import read_image, write_image
+from ..images import as_bytes, read_image, write_image
 from ..inference.foreground import cut_out
 
 BT709, LIMITED = 1, 1  # FFmpeg's numbers for the colours of HD video, and for levels of 16 to 235
@@ -119,7 +119,7 @@ class _PngFiles:
         self._folder, self._count = folder, 0
 
     def __call__(self, image: Bytes, alpha: Floats) -> None:
-        write_image(self._folder / f"{self._count:06}.png", np.rint(alpha * 255).astype(np.uint8))
+        write_image(self._folder / f"{self._count:06}.png", as_bytes(alpha))
         self._count += 1
 
 
