@@ -113,7 +113,7 @@ class OnnxMask:
 
 def _session(path: Path) -> Any:
     if importlib.util.find_spec("onnxruntime") is None:
-        raise UserError(f'{path}: expected ONNX Runtime to be installed: pip install "atldas[onnx]"')
+        raise UserError(f'{path}: expected ONNX Runtime to be installed: pip install "cheapmatting[onnx]"')
     onnxruntime = importlib.import_module("onnxruntime")  # an extra
     if not path.is_file():
         raise UserError(f"{path}: cannot be read (no such file)")

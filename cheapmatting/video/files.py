@@ -149,7 +149,9 @@ class _Video:
 
 def _av(path: Path) -> Any:
     if importlib.util.find_spec("av") is None:
-        raise UserError(f'{path}: expected PyAV to be installed: pip install "atldas[video]"; or use folders of frames')
+        raise UserError(
+            f'{path}: expected PyAV to be installed: pip install "cheapmatting[video]"; or use folders of frames'
+        )
     return importlib.import_module("av")  # an extra
 
 

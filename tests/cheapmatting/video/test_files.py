@@ -147,5 +147,5 @@ def test_an_interruption_leaves_no_half_video(
 
 def test_without_pyav_the_error_says_what_to_install(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'pip install "atldas\[video\]"; or use folders of frames'):
+    with pytest.raises(UserError, match=r'pip install "cheapmatting\[video\]"; or use folders of frames'):
         read_frames(here / "key.png")
