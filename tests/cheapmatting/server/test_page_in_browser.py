@@ -1,0 +1,243 @@
+"""The page that computes in the browser, in headless Chromium: its numbers are those of the Python engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from npm import NEEDS_RUNTIME, RUNTIME
+from PIL import Image
+from small import photograph, small_network
+
+pytest.importorskip("starlette", reason="the extra web is not installed")
+pytest.importorskip("onnx", reason="the extra onnx is not installed")
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+
+from in_chromium import (
+    NEEDS_CHROMIUM,
+    browser,
+    cut_out_in,
+    downloaded,
+    drag_rectangle,
+    page_with,
+    playwright,
+)
+from serving import serving
+
+from cheapmatting.exporting.checked import export
+from cheapmatting.images import read_image
+from cheapmatting.inference import matte
+from cheapmatting.inference.foreground import cut_out
+from cheapmatting.inference.matte import Matter
+from cheapmatting.masks.trimap_from_mask import trimap_from_mask
+from cheapmatting.masks.width import parse_width
+from cheapmatting.model.lookup import DEFAULT_WEIGHTS
+from cheapmatting.pipeline import example
+from cheapmatting.server.app import make_app
+from cheapmatting.server.site import write_site
+
+pytestmark = [NEEDS_CHROMIUM, NEEDS_RUNTIME, pytest.mark.end_to_end]
+PHOTO, TRIMAP = example("chelsea.jpg"), example("chelsea_trimap.png")
+TILE = 512  # pixels; the page's own of 1024 take longer
+
+
+@pytest.fixture(scope="module")
+def matter() -> Matter:
+    return Matter(device="cpu", engine="torch", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("static") / "site"
+    write_site(folder, DEFAULT_WEIGHTS, RUNTIME)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as started:
+        yield started
+
+
+@contextmanager
+def static_host(folder: Path) -> Iterator[str]:
+    """Python's server of files, which sends no header of ours."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def host(site: Path) -> Iterator[str]:
+    with static_host(site) as address:
+        yield address
+
+
+def test_the_static_page_gives_the_alpha_and_the_colours_of_the_command_line(
+    host: str, chromium: Any, matter: Matter, tmp_path: Path
+) -> None:
+    with page_with(chromium, host, PHOTO) as page:
+        page.set_input_files("#trimap", str(TRIMAP))
+        assert page.locator("#backend").evaluate("menu => menu.options[0].value") == "wasm"
+        assert not page.evaluate("crossOriginIsolated")  # one thread
+        cut_out_in(page)
+        alpha, cutout = downloaded(page, "alpha", tmp_path)[..., 0], downloaded(page, "cutout", tmp_path)
+        assert {method for method, _ in page.asked} == {"GET"}
+    expected = matter.matte(PHOTO, TRIMAP)
+    off = np.abs(alpha / 255 - expected)
+    assert off.max() <= 0.5 / 255 + 1e-3
+    colours = cut_out(read_image(PHOTO), expected)
+    assert (cutout[..., 3] == alpha).all()
+    assert np.abs(cutout[..., :3].astype(int) - colours[..., :3])[alpha > 0].max() <= 1
+
+
+def test_both_back_ends_of_the_served_page_agree(site: Path, chromium: Any, matter: Matter, tmp_path: Path) -> None:
+    with serving(make_app(matter, with_page=True, site=site)) as address, page_with(chromium, address, PHOTO) as page:
+        page.set_input_files("#trimap", str(TRIMAP))
+        assert page.evaluate("crossOriginIsolated")  # WebAssembly has threads
+        found = {}
+        for name in ("wasm", "local"):
+            page.locator("#backend").select_option(name)
+            page.locator("#views").select_option("2")
+            cut_out_in(page)
+            found[name] = downloaded(page, "cutout", tmp_path).astype(int)
+            posted = [url for method, url in page.asked if method == "POST"]
+            assert posted == ([f"{address}/v1/matte"] if name == "local" else [])
+    assert np.abs(found["wasm"] - found["local"])[..., 3].max() <= 1
+    assert np.abs(found["wasm"] - found["local"])[found["local"][..., 3] > 0].max() <= 1
+
+
+def test_a_drawn_trimap_gives_the_alpha_of_the_command_line(
+    host: str, chromium: Any, matter: Matter, tmp_path: Path
+) -> None:
+    with page_with(chromium, host, PHOTO) as page:
+        drag_rectangle(page, 0.3, 0.4, 0.7, 0.8)
+        said = page.locator("#status")
+        playwright.expect(said).to_have_text(re.compile("^All in the rectangle is unknown"))  # there is no GrabCut
+        page.locator("input[value=foreground]").check(force=True)
+        drag_rectangle(page, 0.4, 0.5, 0.6, 0.6)  # with the brush: a line
+        cut_out_in(page)
+        trimap, alpha = (downloaded(page, what, tmp_path)[..., 0] for what in ("trimap", "alpha"))
+    rows, columns = np.nonzero(trimap)
+    assert np.abs([rows.min() - 120, rows.max() - 239, columns.min() - 135, columns.max() - 315]).max() <= 2
+    assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    assert 24 * 90 < (trimap == 255).sum() < 24 * 150
+    assert np.abs(alpha / 255 - matter.matte(read_image(PHOTO), trimap)).max() <= 0.5 / 255 + 1e-3
+
+
+def test_a_mask_gives_the_trimap_of_the_command_line(host: str, chromium: Any) -> None:
+    rng = np.random.default_rng(0)
+    soft = cv2.GaussianBlur(rng.random((141, 196), np.float32), (0, 0), 12)
+    mask = np.rint(np.clip((soft - soft.mean()) * 9000 + 128, 0, 255)).astype(np.uint8)
+    with page_with(chromium, host) as page:
+        for width in ("0", "1", "7px", "2%", "5.5%"):
+            found = page.evaluate(
+                """async ([levels, size, band]) => {
+                    const { trimapOfMask } = await import("./mask.js");
+                    const image = new ImageData(size.width, size.height);
+                    levels.forEach((level, index) => image.data.set([level, level, level, 255], 4 * index));
+                    return [...trimapOfMask(await createImageBitmap(image), size, band)];
+                }""",
+                [mask.ravel().tolist(), {"width": 196, "height": 141}, width],
+            )
+            expected = trimap_from_mask(mask, parse_width(width))
+            assert (np.reshape(found, expected.shape) == expected).all()
+            assert len(np.unique(expected)) == 3
+
+
+def test_colours_are_those_of_the_command_line_also_across_bands(host: str, chromium: Any) -> None:
+    height, width = 150, 8200  # two bands of 128 rows
+    with page_with(chromium, host) as page:
+        found = page.evaluate(
+            """async ([height, width]) => {
+                const { withForeground } = await import("./foreground.js");
+                const data = new Uint8ClampedArray(4 * height * width), alpha = new Float32Array(height * width);
+                for (let i = 0; i < alpha.length; i++) {
+                    for (let c = 0; c < 3; c++) data[4 * i + c] = ((c + 2) * i + (i >> 9) * 13) % 256;
+                    alpha[i] = Math.min(1, Math.max(0, ((i * 7) % 301) / 200 - 0.2));
+                }
+                const made = withForeground({ data, width, height }, alpha);
+                const rows = [0, 64, 127, 128, 149];
+                return rows.map((row) => [...made.data.subarray(4 * row * width, 4 * (row + 1) * width)]);
+            }""",
+            [height, width],
+        )
+    i = np.arange(height * width)
+    image = np.stack([((c + 2) * i + (i >> 9) * 13) % 256 for c in range(3)], axis=1).astype(np.uint8)
+    alpha = np.clip((i * 7 % 301) / 200 - 0.2, 0, 1).astype(np.float32)
+    expected = cut_out(image.reshape(height, width, 3), alpha.reshape(height, width))[[0, 64, 127, 128, 149]]
+    assert np.abs(np.reshape(found, expected.shape) - expected.astype(int)).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def small_site(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Matter]:
+    """A page with a network that is fast on large photographs, and that network."""
+    network = small_network(1, hints=True).eval()
+    network.head[4].bias.data.fill_(0.5)
+    folder = tmp_path_factory.mktemp("small") / "site"
+    shutil.copytree(site, folder, ignore=shutil.ignore_patterns("model.onnx", "runtime"))
+    os.symlink(site / "runtime", folder / "runtime")
+    export(network, folder / "model.onnx", "onnx", trimap="plane")
+    return folder, Matter(network, "cpu", engine="torch", precision="fp32")
+
+
+NOTE_MEMORIES = """
+self.memories = [];
+const Memory = WebAssembly.Memory;
+WebAssembly.Memory = function (wanted) {
+    self.memories.push(new Memory(wanted));
+    return self.memories.at(-1);
+};
+"""
+
+
+def fulfil(body: str, route: Any) -> None:
+    route.fulfill(body=body, content_type="text/javascript")
+
+
+def test_large_photographs_are_computed_in_tiles_in_bounded_memory(
+    small_site: tuple[Path, Matter], chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, matter = small_site
+    taken = []
+    with static_host(folder) as address, page_with(chromium, address) as page:
+        changed = {
+            "worker.js": lambda text: NOTE_MEMORIES + text,
+            "tiles.js": lambda text: re.sub(r"TILE = \d+", f"TILE = {TILE}", text),
+        }
+        for name, change in changed.items():
+            body = change((folder / name).read_text())
+            assert body != (folder / name).read_text()
+            page.route(f"**/{name}", partial(fulfil, body))
+        for height, width in ((TILE, TILE), (900, 700)):  # one tile; six tiles
+            image, trimap = photograph(height, width)
+            trimap[: height // 2] = np.where(trimap[: height // 2] == 128, 255, trimap[: height // 2])
+            for name, array in {"photo": image, "trimap": trimap}.items():
+                Image.fromarray(array).save(tmp_path / f"{name}.png")
+                page.set_input_files(f"#{name}", str(tmp_path / f"{name}.png"))
+            cut_out_in(page)
+            taken.append(page.workers[0].evaluate("Math.max(...memories.map((memory) => memory.buffer.byteLength))"))
+        found = downloaded(page, "alpha", tmp_path)[..., 0]
+    monkeypatch.setattr(matte, "largest", lambda *_: TILE**2)
+    off = np.abs(found / 255 - matter.matte(image, trimap))
+    assert off.max() <= 0.5 / 255 + 1e-3
+    assert taken[0] == taken[1] > 2**24
