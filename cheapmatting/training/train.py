@@ -24,7 +24,7 @@ from atldas.common.device import bfloat16_pays
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
-from atldas.common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
+from atldas.common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from atldas.common.schedule import warm_up_cosine
 from atldas.genotype import Genotype
 
@@ -90,11 +90,6 @@ class Training:
                     f"{folder / CHECKPOINT}: does not fit this training: it is of another program, or the network has "
                     "changed since the run began; restore it, or begin again with another --out"
                 ) from error
-        if self.step > settings.all_steps:
-            raise UserError(
-                f"{folder}: steps: expected no fewer than the run has done: {self.step} in all stages, got "
-                f"{settings.all_steps}"
-            )
         columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
         writes, stop = processes.rank() == 0, False
         held_out = self._held_out() if writes else []
@@ -307,28 +302,14 @@ def _open(
     folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool, start: str | Path | None
 ) -> dict[str, Any] | None:
     """The run's folder, made or opened by rank 0, and its checkpoint, if there is one, for every rank."""
-    state = None
-    if processes.rank() == 0:
-        cells = Genotype(
-            network.genotype.name, network.genotype.cells
-        )  # without its provenance, which changes no weight
-        variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
-        of_all = replace(
-            settings,
-            batch=settings.batch * processes.world_size(),
-            further_stages=tuple(
-                replace(stage, batch=stage.batch * processes.world_size()) for stage in settings.further_stages
-            ),
-        )
-        # After a process has died, torchrun starts the same command again.
-        resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(
-            folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume, WRITES, CHANGEABLE
-        )
-    processes.barrier()
-    if processes.rank() > 0 and (folder / CHECKPOINT).exists():
-        state = load_checkpoint(folder / CHECKPOINT)
-    return state
+    cells = Genotype(network.genotype.name, network.genotype.cells)  # without its provenance, which changes no weight
+    variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
+    count = processes.world_size()
+    stages = tuple(replace(stage, batch=stage.batch * count) for stage in settings.further_stages)
+    of_all = replace(settings, batch=settings.batch * count, further_stages=stages)
+    recorded = {**to_dict(of_all), "variant": variant, **_recorded(start)}
+    steps = ("steps of all stages", settings.all_steps)
+    return open_run_together(folder, recorded, resume, WRITES, CHANGEABLE, steps)
 
 
 def _recorded(start: str | Path | None) -> dict[str, Any]:
