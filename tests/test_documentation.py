@@ -76,9 +76,11 @@ SHORTENED = {
 
 # What a command begins with -> why it is not run here.
 NOT_RUN = {
-    "cheapmatting web": "runs until it is stopped; tests/cheapmatting/server does it",
+    "cheapmatting web": "runs until it is stopped, or needs npm's package; tests/cheapmatting/server does it",
     "cheapmatting serve": "runs until it is stopped; tests/cheapmatting/server does it",
     "curl": "asks the server",
+    "npm pack": ".ci/run does it",
+    "python -m http.server": "runs until it is stopped; tests/cheapmatting/server does it",
     "python3 -m venv": ".ci/run does it",
     ". .venv/bin/activate": ".ci/run does it",
     "pip install": ".ci/run does it",

@@ -5,9 +5,9 @@ import { inBrowser } from "./browser.js";
 import * as local from "./local.js";
 
 const ALL = {
-  local: { shown: "this server", outlines: true, ...local },
-  wasm: { shown: "this browser", outlines: false, ...inBrowser("wasm") },
-  webgpu: { shown: "this browser, WebGPU", outlines: false, ...inBrowser("webgpu") },
+  local: { shown: "on this server", outlines: true, ...local },
+  wasm: { shown: "in this browser", outlines: false, ...inBrowser("wasm") },
+  webgpu: { shown: "in this browser, by WebGPU", outlines: false, ...inBrowser("webgpu") },
 };
 
 // Those that this page has, by name; the first is the default. WebGPU is one only where the browser has it.

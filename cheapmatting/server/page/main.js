@@ -10,8 +10,7 @@ const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).v
 const picture = find("picture").getContext("2d");
 const state = { photo: null, bitmap: null, trimap: null, result: null, behind: null, busy: false, backEnds: {} };
 const MEND = "Yellow is unknown: mend it with the brushes where it misses hair or fur, then cut out.";
-const NO_OUTLINE = "All in the rectangle is unknown, as the browser does not look for the outline: paint with Foreground "
-  + "what surely belongs to it, then cut out.";
+const NO_OUTLINE = "All inside is unknown, as the browser looks for no outline: paint sure Foreground, then cut out.";
 const KEYS = { r: "rectangle", f: "foreground", b: "background", u: "unknown", e: "eraser", h: "hand" };
 
 // ---- what the user sees

@@ -40,7 +40,7 @@ async function cutout({ photo, levels, views }) {
 
 async function load() {
   if (self.name === "webgpu" && !(await navigator.gpu?.requestAdapter())) {
-    throw new Error("WebGPU: this browser has no graphics processor for it; compute with “this browser” instead.");
+    throw new Error("WebGPU: this browser has no graphics processor for it; compute without WebGPU instead.");
   }
   const ort = await import(RUNTIMES[self.name]);
   // Threads share memory, which browsers allow only to isolated pages (COOP and COEP).
@@ -51,6 +51,7 @@ async function load() {
     executionProviders: [self.name],
     enableCpuMemArena: false, // an arena keeps more than the largest tile needs
     enableMemPattern: false,
+    logSeverityLevel: 3, // errors; with WebGPU, it warns that sizes are computed on the CPU, as they should be
   });
   return { ort, session };
 }

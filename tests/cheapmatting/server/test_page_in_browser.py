@@ -132,7 +132,7 @@ def test_a_drawn_trimap_gives_the_alpha_of_the_command_line(
     with page_with(chromium, host, PHOTO) as page:
         drag_rectangle(page, 0.3, 0.4, 0.7, 0.8)
         said = page.locator("#status")
-        playwright.expect(said).to_have_text(re.compile("^All in the rectangle is unknown"))  # there is no GrabCut
+        playwright.expect(said).to_have_text(re.compile("^All inside is unknown"))  # there is no GrabCut
         page.locator("input[value=foreground]").check(force=True)
         drag_rectangle(page, 0.4, 0.5, 0.6, 0.6)  # with the brush: a line
         cut_out_in(page)
@@ -142,6 +142,16 @@ def test_a_drawn_trimap_gives_the_alpha_of_the_command_line(
     assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     assert 24 * 90 < (trimap == 255).sum() < 24 * 150
     assert np.abs(alpha / 255 - matter.matte(read_image(PHOTO), trimap)).max() <= 0.5 / 255 + 1e-3
+
+
+def test_webgpu_is_not_replaced_by_something_else(host: str, chromium: Any) -> None:
+    with page_with(chromium, host, PHOTO) as page:
+        if not page.evaluate("navigator.gpu") or page.evaluate("navigator.gpu.requestAdapter().then(Boolean)"):
+            pytest.skip("this Chromium has no WebGPU at all, or a device for it")
+        page.set_input_files("#trimap", str(TRIMAP))
+        page.locator("#backend").select_option("webgpu")
+        page.locator("#run").click()
+        playwright.expect(page.locator("#status")).to_have_text(re.compile("^WebGPU: this browser has no graphics"))
 
 
 def test_a_mask_gives_the_trimap_of_the_command_line(host: str, chromium: Any) -> None:
