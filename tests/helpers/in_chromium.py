@@ -63,11 +63,11 @@ def downloaded(page: Any, what: str, folder: Path) -> np.ndarray:
         return np.asarray(picture)
 
 
-def drag_rectangle(page: Any, left: float, top: float, right: float, bottom: float) -> None:
-    """With the mouse, in shares of the photograph's sides."""
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw with the mouse from a point to another, in shares of the photograph's width and height."""
     box = page.locator("#picture").bounding_box()
-    page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
+    page.mouse.move(box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"])
     page.mouse.down()
-    page.mouse.move(box["x"] + right * box["width"], box["y"] + bottom * box["height"], steps=5)
+    page.mouse.move(box["x"] + end[0] * box["width"], box["y"] + end[1] * box["height"], steps=5)
     page.mouse.up()
     playwright.expect(page.locator("#undo")).to_be_enabled(timeout=60_000)

@@ -5,9 +5,9 @@ const REACH = 64; // rows that the two boxes reach, and some more
 const BAND = 2 ** 20; // pixels at once, so that memory has a bound
 
 // Straight RGBA {data, width, height} of an image of that kind and its alpha, Float32Array in 0..1.
-export function withForeground({ data, width, height }, alpha) {
+export function withForeground({ data, width, height }, alpha, band = BAND) {
   const result = new Uint8ClampedArray(data.length);
-  const rows = Math.max(Math.floor(BAND / width), 2 * REACH);
+  const rows = Math.max(Math.floor(band / width), 2 * REACH);
   for (let start = 0; start < height; start += rows) {
     const stop = Math.min(start + rows, height);
     const top = Math.max(start - REACH, 0), bottom = Math.min(stop + REACH, height);

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
-from in_chromium import NEEDS_CHROMIUM, browser, cut_out_in, downloaded, drag_rectangle, page_with
+from in_chromium import NEEDS_CHROMIUM, browser, cut_out_in, downloaded, drag, page_with
 from serving import serving
 
 from cheapmatting.inference.matte import Matter
@@ -47,7 +47,7 @@ def test_a_trimap_file_gives_the_alpha_of_the_command_line(page: Any, matter: Ma
 
 
 def test_a_rectangle_drawn_with_the_mouse_gives_a_cut_out(page: Any, tmp_path: Path) -> None:
-    drag_rectangle(page, 0.1, 0.05, 0.95, 0.98)
+    drag(page, (0.1, 0.05), (0.95, 0.98))
     cut_out_in(page)
     found = downloaded(page, "cutout", tmp_path)
     assert found.shape == (300, 451, 4)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ import numpy as np
 import pytest
 from npm import NEEDS_RUNTIME, RUNTIME
 from PIL import Image
-from small import photograph, small_network
+from small import photograph
 
 pytest.importorskip("starlette", reason="the extra web is not installed")
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -29,13 +27,12 @@ from in_chromium import (
     browser,
     cut_out_in,
     downloaded,
-    drag_rectangle,
+    drag,
     page_with,
     playwright,
 )
 from serving import serving
 
-from cheapmatting.exporting.checked import export
 from cheapmatting.images import read_image
 from cheapmatting.inference import matte
 from cheapmatting.inference.foreground import cut_out
@@ -44,12 +41,12 @@ from cheapmatting.masks.trimap_from_mask import trimap_from_mask
 from cheapmatting.masks.width import parse_width
 from cheapmatting.model.lookup import DEFAULT_WEIGHTS
 from cheapmatting.pipeline import example
-from cheapmatting.server.app import make_app
+from cheapmatting.server.app import PAGE_HEADERS, make_app
 from cheapmatting.server.site import write_site
 
 pytestmark = [NEEDS_CHROMIUM, NEEDS_RUNTIME, pytest.mark.end_to_end]
 PHOTO, TRIMAP = example("chelsea.jpg"), example("chelsea_trimap.png")
-TILE = 512  # pixels; the page's own of 1024 take longer
+TILE = 512  # pixels, instead of 1024, which takes longer
 
 
 @pytest.fixture(scope="module")
@@ -87,56 +84,39 @@ def static_host(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def host(site: Path) -> Iterator[str]:
-    with static_host(site) as address:
-        yield address
+def static_page(site: Path, chromium: Any) -> Iterator[Any]:
+    """The static page with the bundled photograph; it loads the network once for all tests."""
+    with static_host(site) as address, page_with(chromium, address, PHOTO) as page:
+        yield page
+        assert {method for method, _ in page.asked} == {"GET"}
 
 
 def test_the_static_page_gives_the_alpha_and_the_colours_of_the_command_line(
-    host: str, chromium: Any, matter: Matter, tmp_path: Path
+    static_page: Any, matter: Matter, tmp_path: Path
 ) -> None:
-    with page_with(chromium, host, PHOTO) as page:
-        page.set_input_files("#trimap", str(TRIMAP))
-        assert page.locator("#backend").evaluate("menu => menu.options[0].value") == "wasm"
-        assert not page.evaluate("crossOriginIsolated")  # one thread
-        cut_out_in(page)
-        alpha, cutout = downloaded(page, "alpha", tmp_path)[..., 0], downloaded(page, "cutout", tmp_path)
-        assert {method for method, _ in page.asked} == {"GET"}
+    page = static_page
+    page.set_input_files("#trimap", str(TRIMAP))
+    assert page.locator("#backend").evaluate("menu => menu.options[0].value") == "wasm"
+    assert not page.evaluate("crossOriginIsolated")  # one thread
+    cut_out_in(page)
+    alpha, cutout = downloaded(page, "alpha", tmp_path)[..., 0], downloaded(page, "cutout", tmp_path)
     expected = matter.matte(PHOTO, TRIMAP)
-    off = np.abs(alpha / 255 - expected)
-    assert off.max() <= 0.5 / 255 + 1e-3
+    assert np.abs(alpha / 255 - expected).max() <= 0.5 / 255 + 1e-3
     colours = cut_out(read_image(PHOTO), expected)
     assert (cutout[..., 3] == alpha).all()
     assert np.abs(cutout[..., :3].astype(int) - colours[..., :3])[alpha > 0].max() <= 1
 
 
-def test_both_back_ends_of_the_served_page_agree(site: Path, chromium: Any, matter: Matter, tmp_path: Path) -> None:
-    with serving(make_app(matter, with_page=True, site=site)) as address, page_with(chromium, address, PHOTO) as page:
-        page.set_input_files("#trimap", str(TRIMAP))
-        assert page.evaluate("crossOriginIsolated")  # WebAssembly has threads
-        found = {}
-        for name in ("wasm", "local"):
-            page.locator("#backend").select_option(name)
-            page.locator("#views").select_option("2")
-            cut_out_in(page)
-            found[name] = downloaded(page, "cutout", tmp_path).astype(int)
-            posted = [url for method, url in page.asked if method == "POST"]
-            assert posted == ([f"{address}/v1/matte"] if name == "local" else [])
-    assert np.abs(found["wasm"] - found["local"])[..., 3].max() <= 1
-    assert np.abs(found["wasm"] - found["local"])[found["local"][..., 3] > 0].max() <= 1
-
-
-def test_a_drawn_trimap_gives_the_alpha_of_the_command_line(
-    host: str, chromium: Any, matter: Matter, tmp_path: Path
-) -> None:
-    with page_with(chromium, host, PHOTO) as page:
-        drag_rectangle(page, 0.3, 0.4, 0.7, 0.8)
-        said = page.locator("#status")
-        playwright.expect(said).to_have_text(re.compile("^All inside is unknown"))  # there is no GrabCut
-        page.locator("input[value=foreground]").check(force=True)
-        drag_rectangle(page, 0.4, 0.5, 0.6, 0.6)  # with the brush: a line
-        cut_out_in(page)
-        trimap, alpha = (downloaded(page, what, tmp_path)[..., 0] for what in ("trimap", "alpha"))
+def test_a_drawn_trimap_gives_the_alpha_of_the_command_line(static_page: Any, matter: Matter, tmp_path: Path) -> None:
+    page = static_page
+    page.locator("label[title=R]").click()
+    drag(page, (0.3, 0.4), (0.7, 0.8))
+    said = page.locator("#status")
+    playwright.expect(said).to_have_text(re.compile("^All inside is unknown"))  # there is no GrabCut
+    page.locator("label[title=F]").click()
+    drag(page, (0.4, 0.5), (0.6, 0.6))
+    cut_out_in(page)
+    trimap, alpha = (downloaded(page, what, tmp_path)[..., 0] for what in ("trimap", "alpha"))
     rows, columns = np.nonzero(trimap)
     assert np.abs([rows.min() - 120, rows.max() - 239, columns.min() - 135, columns.max() - 315]).max() <= 2
     assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
@@ -144,70 +124,50 @@ def test_a_drawn_trimap_gives_the_alpha_of_the_command_line(
     assert np.abs(alpha / 255 - matter.matte(read_image(PHOTO), trimap)).max() <= 0.5 / 255 + 1e-3
 
 
-def test_webgpu_is_not_replaced_by_something_else(host: str, chromium: Any) -> None:
-    with page_with(chromium, host, PHOTO) as page:
-        if not page.evaluate("navigator.gpu") or page.evaluate("navigator.gpu.requestAdapter().then(Boolean)"):
-            pytest.skip("this Chromium has no WebGPU at all, or a device for it")
-        page.set_input_files("#trimap", str(TRIMAP))
-        page.locator("#backend").select_option("webgpu")
-        page.locator("#run").click()
-        playwright.expect(page.locator("#status")).to_have_text(re.compile("^WebGPU: this browser has no graphics"))
+def test_webgpu_is_not_replaced_by_something_else(static_page: Any) -> None:
+    page = static_page
+    if page.evaluate("navigator.gpu ? navigator.gpu.requestAdapter().then(Boolean) : true"):
+        pytest.skip("this Chromium has no WebGPU at all, or a device for it")
+    page.set_input_files("#trimap", str(TRIMAP))
+    page.locator("#backend").select_option("webgpu")
+    page.locator("#run").click()
+    playwright.expect(page.locator("#status")).to_have_text(re.compile("^WebGPU: this browser has no graphics"))
+    page.locator("#backend").select_option("wasm")
 
 
-def test_a_mask_gives_the_trimap_of_the_command_line(host: str, chromium: Any) -> None:
+def test_a_mask_gives_the_trimap_of_the_command_line(static_page: Any) -> None:
     rng = np.random.default_rng(0)
     soft = cv2.GaussianBlur(rng.random((141, 196), np.float32), (0, 0), 12)
     mask = np.rint(np.clip((soft - soft.mean()) * 9000 + 128, 0, 255)).astype(np.uint8)
-    with page_with(chromium, host) as page:
-        for width in ("0", "1", "7px", "2%", "5.5%"):
-            found = page.evaluate(
-                """async ([levels, size, band]) => {
-                    const { trimapOfMask } = await import("./mask.js");
-                    const image = new ImageData(size.width, size.height);
-                    levels.forEach((level, index) => image.data.set([level, level, level, 255], 4 * index));
-                    return [...trimapOfMask(await createImageBitmap(image), size, band)];
-                }""",
-                [mask.ravel().tolist(), {"width": 196, "height": 141}, width],
-            )
-            expected = trimap_from_mask(mask, parse_width(width))
-            assert (np.reshape(found, expected.shape) == expected).all()
-            assert len(np.unique(expected)) == 3
-
-
-def test_colours_are_those_of_the_command_line_also_across_bands(host: str, chromium: Any) -> None:
-    height, width = 150, 8200  # two bands of 128 rows
-    with page_with(chromium, host) as page:
-        found = page.evaluate(
-            """async ([height, width]) => {
-                const { withForeground } = await import("./foreground.js");
-                const data = new Uint8ClampedArray(4 * height * width), alpha = new Float32Array(height * width);
-                for (let i = 0; i < alpha.length; i++) {
-                    for (let c = 0; c < 3; c++) data[4 * i + c] = ((c + 2) * i + (i >> 9) * 13) % 256;
-                    alpha[i] = Math.min(1, Math.max(0, ((i * 7) % 301) / 200 - 0.2));
-                }
-                const made = withForeground({ data, width, height }, alpha);
-                const rows = [0, 64, 127, 128, 149];
-                return rows.map((row) => [...made.data.subarray(4 * row * width, 4 * (row + 1) * width)]);
+    for width in ("0", "1", "7px", "2%", "5.5%"):
+        found = static_page.evaluate(
+            """async ([levels, size, band]) => {
+                const { trimapOfMask } = await import("./mask.js");
+                const image = new ImageData(size.width, size.height);
+                levels.forEach((level, index) => image.data.set([level, level, level, 255], 4 * index));
+                return [...trimapOfMask(await createImageBitmap(image), size, band)];
             }""",
-            [height, width],
+            [mask.ravel().tolist(), {"width": 196, "height": 141}, width],
         )
-    i = np.arange(height * width)
-    image = np.stack([((c + 2) * i + (i >> 9) * 13) % 256 for c in range(3)], axis=1).astype(np.uint8)
-    alpha = np.clip((i * 7 % 301) / 200 - 0.2, 0, 1).astype(np.float32)
-    expected = cut_out(image.reshape(height, width, 3), alpha.reshape(height, width))[[0, 64, 127, 128, 149]]
+        expected = trimap_from_mask(mask, parse_width(width))
+        assert (np.reshape(found, expected.shape) == expected).all()
+        assert len(np.unique(expected)) == 3
+
+
+def test_colours_are_those_of_the_command_line_also_across_bands(static_page: Any) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (300, 21, 4)).astype(np.uint8)
+    alpha = np.clip(rng.random((300, 21)) * 1.6 - 0.3, 0, 1).astype(np.float32)
+    found = static_page.evaluate(
+        """async ([data, alpha, width, height]) => {
+            const { withForeground } = await import("./foreground.js");
+            const image = { data: Uint8ClampedArray.from(data), width, height };
+            return [...withForeground(image, Float32Array.from(alpha), 150 * width).data];
+        }""",
+        [image.ravel().tolist(), alpha.ravel().tolist(), 21, 300],
+    )
+    expected = cut_out(image[..., :3], alpha)
     assert np.abs(np.reshape(found, expected.shape) - expected.astype(int)).max() <= 1
-
-
-@pytest.fixture(scope="module")
-def small_site(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Matter]:
-    """A page with a network that is fast on large photographs, and that network."""
-    network = small_network(1, hints=True).eval()
-    network.head[4].bias.data.fill_(0.5)
-    folder = tmp_path_factory.mktemp("small") / "site"
-    shutil.copytree(site, folder, ignore=shutil.ignore_patterns("model.onnx", "runtime"))
-    os.symlink(site / "runtime", folder / "runtime")
-    export(network, folder / "model.onnx", "onnx", trimap="plane")
-    return folder, Matter(network, "cpu", engine="torch", precision="fp32")
 
 
 NOTE_MEMORIES = """
@@ -220,34 +180,57 @@ WebAssembly.Memory = function (wanted) {
 """
 
 
-def fulfil(body: str, route: Any) -> None:
-    route.fulfill(body=body, content_type="text/javascript")
+@pytest.fixture(scope="module")
+def served_page(site: Path, matter: Matter, chromium: Any) -> Iterator[Any]:
+    """The page of `cheapmatting web --runtime`, with smaller tiles, and a worker that notes its memories."""
+    changes = {
+        "worker.js": lambda text: NOTE_MEMORIES + text,
+        "tiles.js": lambda text: re.sub(r"TILE = \d+", f"TILE = {TILE}", text),
+    }
+    with serving(make_app(matter, with_page=True, site=site)) as address, page_with(chromium, address) as page:
+        for name, change in changes.items():
+            text = (site / name).read_text()
+            assert change(text) != text
+            page.route(f"**/{name}", partial(answer, change(text)))
+        yield page
+
+
+def answer(body: str, route: Any) -> None:
+    """Instead of the server; with its headers, for workers of an isolated page need them."""
+    route.fulfill(body=body, content_type="text/javascript", headers=PAGE_HEADERS)
+
+
+def test_both_back_ends_of_the_served_page_agree(served_page: Any, tmp_path: Path) -> None:
+    page = served_page
+    assert page.evaluate("crossOriginIsolated")  # WebAssembly has threads
+    page.set_input_files("#photo", str(PHOTO))
+    page.set_input_files("#trimap", str(TRIMAP))
+    page.locator("#views").select_option("2")
+    found = {}
+    for name in ("wasm", "local"):
+        page.locator("#backend").select_option(name)
+        cut_out_in(page)
+        found[name] = downloaded(page, "cutout", tmp_path).astype(int)
+        posted = [url for method, url in page.asked if method == "POST"]
+        assert posted == ([f"{page.url}v1/matte"] if name == "local" else [])
+    assert np.abs(found["wasm"] - found["local"])[..., 3].max() <= 1
+    assert np.abs(found["wasm"] - found["local"])[found["local"][..., 3] > 0].max() <= 1
 
 
 def test_large_photographs_are_computed_in_tiles_in_bounded_memory(
-    small_site: tuple[Path, Matter], chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served_page: Any, matter: Matter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, matter = small_site
-    taken = []
-    with static_host(folder) as address, page_with(chromium, address) as page:
-        changed = {
-            "worker.js": lambda text: NOTE_MEMORIES + text,
-            "tiles.js": lambda text: re.sub(r"TILE = \d+", f"TILE = {TILE}", text),
-        }
-        for name, change in changed.items():
-            body = change((folder / name).read_text())
-            assert body != (folder / name).read_text()
-            page.route(f"**/{name}", partial(fulfil, body))
-        for height, width in ((TILE, TILE), (900, 700)):  # one tile; six tiles
-            image, trimap = photograph(height, width)
-            trimap[: height // 2] = np.where(trimap[: height // 2] == 128, 255, trimap[: height // 2])
-            for name, array in {"photo": image, "trimap": trimap}.items():
-                Image.fromarray(array).save(tmp_path / f"{name}.png")
-                page.set_input_files(f"#{name}", str(tmp_path / f"{name}.png"))
-            cut_out_in(page)
-            taken.append(page.workers[0].evaluate("Math.max(...memories.map((memory) => memory.buffer.byteLength))"))
-        found = downloaded(page, "alpha", tmp_path)[..., 0]
+    page, taken = served_page, []
+    page.locator("#backend").select_option("wasm")
+    page.locator("#views").select_option("1")
+    for height, width in ((TILE, TILE), (700, TILE)):  # one tile, two tiles
+        image, trimap = photograph(height, width)
+        for name, array in {"photo": image, "trimap": trimap}.items():
+            Image.fromarray(array).save(tmp_path / f"{name}.png")
+            page.set_input_files(f"#{name}", str(tmp_path / f"{name}.png"))
+        cut_out_in(page)
+        taken.append(page.workers[0].evaluate("Math.max(...memories.map((memory) => memory.buffer.byteLength))"))
+    found = downloaded(page, "alpha", tmp_path)[..., 0]
     monkeypatch.setattr(matte, "largest", lambda *_: TILE**2)
-    off = np.abs(found / 255 - matter.matte(image, trimap))
-    assert off.max() <= 0.5 / 255 + 1e-3
+    assert np.abs(found / 255 - matter.matte(image, trimap)).max() <= 0.5 / 255 + 1e-3
     assert taken[0] == taken[1] > 2**24
