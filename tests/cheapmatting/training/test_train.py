@@ -253,7 +253,7 @@ def test_the_weights_of_the_lowest_sad_are_kept(monkeypatch: pytest.MonkeyPatch,
         seen.append(tensors(network.module))  # type: ignore[arg-type]
         return next(values)
 
-    monkeypatch.setattr(train_module, "network_sad", measured)
+    monkeypatch.setattr(train_module.validation, "network_sad", measured)
     train(small_network(), settings(steps=4, validation={"every": 1, "pairs": 1}), tmp_path, CPU)
     assert tensors(weights.load(tmp_path / "best.safetensors")) == seen[1]
     assert tensors(weights.load(tmp_path / "model.safetensors")) == seen[3]
