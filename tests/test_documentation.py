@@ -79,6 +79,7 @@ NOT_RUN = {
     "cheapmatting web": "runs until it is stopped; tests/cheapmatting/server does it",
     "cheapmatting serve": "runs until it is stopped; tests/cheapmatting/server does it",
     "curl": "asks the server",
+    "cheapmatting doctor": "mattes with every engine; tests/cheapmatting/test_doctor.py does it on a small photograph",
     "python3 -m venv": ".ci/run does it",
     ". .venv/bin/activate": ".ci/run does it",
     "pip install": ".ci/run does it",

@@ -53,9 +53,9 @@ def make_engine(
     _require(engine, ("auto", *ENGINES), "engine")
     _require(precision, ("auto", *PRECISIONS), "precision")
     candidates = _candidates(engine, precision, device, provider)
-    possible = [candidate for candidate in candidates if not _fault(*candidate, precision)]
+    possible = [candidate for candidate in candidates if not fault(*candidate, precision)]
     if not possible:
-        raise UserError(_fault(*candidates[-1], precision))
+        raise UserError(fault(*candidates[-1], precision))
     names = dict.fromkeys(name if place == "cpu" else f"{name} on {place}" for name, place in possible)
     for name, place in possible:
         found = _precision(precision, name, place)
@@ -112,7 +112,7 @@ def _precision(precision: str, name: str, place: str) -> str:
     return "fp16" if name == "torch" and place.startswith("cuda") else "fp32"
 
 
-def _fault(name: str, place: str, precision: str) -> str:
+def fault(name: str, place: str, precision: str) -> str:
     """Why an engine cannot compute in a precision in a place, with the mend; empty if it can."""
     engine, kind = ENGINES[name], place.partition(":")[0]
     if find_spec(engine.package) is None:
