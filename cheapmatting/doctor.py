@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command itself; 1 if an engine does not load or a self-test fails."""
-    found = {"version": __version__, "machine": machine(), "engines": engines(), "extras": extras()}
+    found: dict[str, Any] = {"version": __version__, "machine": machine(), "engines": engines(), "extras": extras()}
     loaded = [engine["name"] for engine in found["engines"] if engine["version"]]
     tests = [way for way in ways(loaded) if way.place != SLOW]
     if not options.json:
