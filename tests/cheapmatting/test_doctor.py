@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cheapmatting import doctor
 from cheapmatting.command import main
-from cheapmatting.inference.engines.choice import ENGINES
+from cheapmatting.inference import self_test
+from cheapmatting.inference.engines import choice
 from cheapmatting.inference.engines.engine import Kind, Place
 from cheapmatting.inference.engines.pytorch import PLACES, PyTorchEngine, places_here
 
@@ -31,10 +32,8 @@ def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def only(monkeypatch: pytest.MonkeyPatch, **kinds: Kind) -> None:
     """Let these be all engines."""
-    for name in list(ENGINES):
-        monkeypatch.delitem(ENGINES, name)
-    for name, kind in kinds.items():
-        monkeypatch.setitem(ENGINES, name, kind)
+    for module in (doctor, self_test, choice):
+        monkeypatch.setattr(module, "ENGINES", kinds)
 
 
 class Inverted(PyTorchEngine):
