@@ -22,6 +22,7 @@ MODULES = {
     "export": ("cheapmatting.exporting.command", "weights as ONNX, OpenVINO, TorchScript or pt2, checked"),
     "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
     "preview-data": ("cheapmatting.data.preview", "a picture of the pairs that a configuration makes"),
+    "doctor": ("cheapmatting.doctor", "what this machine computes with, what is missing, and a self-test"),
     "compose1k": ("cheapmatting.evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
 

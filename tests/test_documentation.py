@@ -81,6 +81,7 @@ NOT_RUN = {
     "curl": "asks the server",
     "npm pack": ".ci/run does it",
     "python -m http.server": "runs until it is stopped; tests/cheapmatting/server does it",
+    "cheapmatting doctor": "mattes with every engine; tests/cheapmatting/test_doctor.py does it on a small photograph",
     "python3 -m venv": ".ci/run does it",
     ". .venv/bin/activate": ".ci/run does it",
     "pip install": ".ci/run does it",
