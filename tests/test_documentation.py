@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import re
@@ -172,7 +173,11 @@ def run_shell(text: str, place: str) -> None:
             continue
         settings = [shorter for beginning, shorter in SHORTENED.items() if command.startswith(beginning)]
         words += [word for shorter in settings for setting in shorter for word in ("--set", setting)]
-        assert MAINS[name](words) == 0, f"{place}: {command}"
+        with contextlib.ExitStack() as stack:
+            if ">" in words:
+                words, (_, file) = words[:-2], words[-2:]
+                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(file, "w"))))
+            assert MAINS[name](words) == 0, f"{place}: {command}"
         for option, value in itertools.pairwise(words):
             assert option not in ("-o", "--out") or Path(value).exists(), f"{place}: {command} wrote no {value}"
 
