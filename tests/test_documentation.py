@@ -80,6 +80,7 @@ NOT_RUN = {
     "cheapmatting web": "runs until it is stopped; tests/cheapmatting/server does it",
     "cheapmatting serve": "runs until it is stopped; tests/cheapmatting/server does it",
     "curl": "asks the server",
+    "serve run": "runs until it is stopped; tests/cheapmatting/server/test_on_ray.py deploys it",
     "python3 -m venv": ".ci/run does it",
     ". .venv/bin/activate": ".ci/run does it",
     "pip install": ".ci/run does it",

@@ -16,7 +16,7 @@ import atldas.command
 import cheapmatting.command
 
 ROOT = Path(__file__).parents[1]
-SERVER = "cheapmatting/server"  # needs the extra `web`
+SERVER = "cheapmatting/server"  # needs the extra `web`, or `ray`
 DATA = ("*.yaml", "*.png", "*.jpg", "*.safetensors", "*.txt", "*.md", "py.typed")
 
 
@@ -67,8 +67,8 @@ def test_every_import_of_the_packages_is_a_requirement() -> None:
     config = setup_config()
     required = distributions(config["options"]["install_requires"])
     assert not (lines := undeclared(["atldas", "cheapmatting"], required, without=SERVER)), "\n".join(lines)
-    web = distributions(config["options.extras_require"]["web"])
-    assert not (lines := undeclared([SERVER], required | web)), "\n".join(lines)
+    extras = [distributions(config["options.extras_require"][name]) for name in ("web", "ray")]
+    assert not (lines := undeclared([SERVER], required.union(*extras))), "\n".join(lines)
 
 
 def test_every_import_of_tests_and_benchmarks_is_a_requirement_or_an_extra() -> None:
