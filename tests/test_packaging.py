@@ -105,6 +105,11 @@ def test_every_data_file_is_packaged() -> None:
     assert not sorted(str(path.relative_to(ROOT)) for path in shipped - packaged)
 
 
+def test_the_page_of_versions_lists_every_extra() -> None:
+    page = (ROOT / "docs" / "versions.md").read_text().partition("## Extras")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == {*setup_config()["options.extras_require"]}
+
+
 @pytest.mark.parametrize(
     ("name", "main"), [("atldas", atldas.command.main), ("cheapmatting", cheapmatting.command.main)]
 )
