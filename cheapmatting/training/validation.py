@@ -32,7 +32,9 @@ def held_out(settings: TrainConfig) -> dict[str, list[Sample]]:
         return {}
     source = make_source(validation.data or settings.data, validation.seed)
     sets = {PAIRS: [source[index] for index in range(validation.pairs)]}
-    return sets | (_photographs(validation.photographs) if validation.photographs else {})
+    if validation.photographs:
+        sets |= {name: list(samples.values()) for name, samples in photographs(validation.photographs).items()}
+    return sets
 
 
 def columns(settings: TrainConfig) -> list[str]:
@@ -46,16 +48,21 @@ def _column(folder: str) -> str:
     return f"{PAIRS} {Path(folder).name}"
 
 
-def _photographs(folders: PhotographsConfig) -> dict[str, list[Sample]]:
+def photographs(folders: PhotographsConfig) -> dict[str, dict[str, Sample]]:
+    """For each folder of trimaps, the photographs by name.
+
+    Raises:
+        UserError: a folder or an image is missing, or sizes differ.
+    """
     sets = {}
     for folder in folders.trimaps:
-        samples = []
+        samples = {}
         for entry in pair_files(Path(folders.truths), Path(folder), images=Path(folders.images)).entries:
             assert entry.image is not None  # they were paired by the images
             image, alpha, trimap = read_image(entry.image), read_alpha(entry.truth), read_trimap(entry.trimap)
             require_same_size(entry.truth, alpha, entry.image, image)
             require_same_size(entry.trimap, trimap, entry.image, image)
-            samples.append(Sample.of_image(_in_0_to_1(image), _in_0_to_1(alpha), trimap))
+            samples[entry.name] = Sample.of_image(_in_0_to_1(image), _in_0_to_1(alpha), trimap)
         sets[_column(folder)] = samples
     return sets
 
