@@ -113,7 +113,7 @@ class Client(NamedTuple):
             time.sleep(0.2)
 
 
-def whole(client: Client, pair: Pair, other: Pair) -> str | None:
+def whole(client: Client, pair: Pair) -> str | None:
     answer = client.ask(pair.files, result="alpha")
     if answer.status_code != 200:
         return f"expected 200, got {answer.status_code}: {answer.text[:100]}"
@@ -124,33 +124,33 @@ def whole(client: Client, pair: Pair, other: Pair) -> str | None:
     return None if off <= TOLERANCE else f"the alpha of {pair.alpha.shape} is off by {off} levels"
 
 
-def cut_image(client: Client, pair: Pair, other: Pair) -> str | None:
+def cut_image(client: Client, pair: Pair) -> str | None:
     return _refusal(client.ask({**pair.files, "image": pair.image[: len(pair.image) // 2]}), 400)
 
 
-def no_trimap(client: Client, pair: Pair, other: Pair) -> str | None:
+def no_trimap(client: Client, pair: Pair) -> str | None:
     return _refusal(client.ask({"image": pair.image}), 400)
 
 
-def no_image(client: Client, pair: Pair, other: Pair) -> str | None:
+def no_image(client: Client, pair: Pair) -> str | None:
     return _refusal(client.ask({**pair.files, "image": b"GIF89a, or so it says"}), 400)
 
 
-def no_form(client: Client, pair: Pair, other: Pair) -> str | None:
+def no_form(client: Client, pair: Pair) -> str | None:
     answer = client.http.post(f"{client.address}/v1/matte", content=pair.image, headers={"content-type": "image/png"})
     return _refusal(answer, 415)
 
 
-def half_an_upload(client: Client, pair: Pair, other: Pair) -> str | None:
+def half_an_upload(client: Client, pair: Pair) -> str | None:
     return _dropped(client, pair, 0.5)
 
 
-def gone_before_the_answer(client: Client, pair: Pair, other: Pair) -> str | None:
+def gone_before_the_answer(client: Client, pair: Pair) -> str | None:
     return _dropped(client, pair, 1.0)
 
 
 # Kind -> how often, and what is done.
-ACTIONS: dict[str, tuple[int, Callable[[Client, Pair, Pair], str | None]]] = {
+ACTIONS: dict[str, tuple[int, Callable[[Client, Pair], str | None]]] = {
     "whole": (14, whole),
     "cut image": (1, cut_image),
     "no trimap": (1, no_trimap),
@@ -198,10 +198,10 @@ def load(
                 if time.monotonic() >= end:
                     break
                 kind = rng.choices(list(ACTIONS), [weight for weight, _ in ACTIONS.values()])[0]
-                pair, other = rng.sample(list(pairs), 2)
+                pair = rng.choice(pairs)
                 begun = time.perf_counter()
                 try:
-                    fault = ACTIONS[kind][1](mine, pair, other)
+                    fault = ACTIONS[kind][1](mine, pair)
                 except (httpx.HTTPError, OSError) as error:
                     fault = f"{type(error).__name__}: {error}"
                 record.add(_class(pair) if kind == "whole" else kind, time.perf_counter() - begun,
