@@ -20,8 +20,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cheapmatting export`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     parser.add_argument("weights", metavar="FILE|RUN|NAME", help="a model, a published checkpoint, a run's folder, "
                         "or the shipped cheapmatting-light")  # fmt: skip
     parser.add_argument("--format", required=True, choices=FORMATS, help="openvino is two files, .xml and .bin")

@@ -21,7 +21,6 @@ EXAMPLES = f"""examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `web`."""
-    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     parser.add_argument("--no-browser", action="store_true", help="only print the page's address")
     parser.add_argument(
         "--static",
