@@ -49,6 +49,7 @@ def third_party(folders: Sequence[str], without: str = "") -> dict[str, Path]:
             found |= {module.partition(".")[0]: path.relative_to(ROOT) for module in modules}
     helpers = {path.stem for path in (ROOT / "tests" / "helpers").glob("*.py")}
     scripts = {path.name for path in (ROOT / "experiments" / "data").iterdir() if path.is_dir()}
+    scripts |= {path.stem for path in (ROOT / "benchmarks").iterdir()}
     ours = {"atldas", "cheapmatting", *helpers, *scripts}
     return {name: path for name, path in found.items() if name not in sys.stdlib_module_names and name not in ours}
 
