@@ -36,7 +36,7 @@ def examples(text: str) -> list[list[str]]:
     """The words of each example, without what a shell sends elsewhere."""
     _, _, found = text.partition("\nexamples:\n")
     lines = found.replace("\\\n", " ").splitlines()
-    return [shlex.split(re.sub(r" > \S+$", "", line)) for line in lines if line.strip()]
+    return [shlex.split(re.sub(r" [>|] .*$", "", line)) for line in lines if line.strip()]
 
 
 @pytest.mark.parametrize("name", MAINS)
