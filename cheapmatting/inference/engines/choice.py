@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from atldas.common.device import bfloat16_pays
+from atldas.common.device import bfloat16_pays_in_inference
 from atldas.common.errors import UserError
 
 from ...model.network import CheapMatting
@@ -83,6 +83,6 @@ def _fault(name: str, precision: str, device: torch.device) -> str:
         return "" if name == "torch" else f"engine: {name} computes on the CPU; add --device cpu, got {device}"
     if precision not in kind.precisions:
         return f"precision: {name} on a CPU computes in {' or '.join(kind.precisions)}, got {precision}"
-    if precision == "bf16" and not bfloat16_pays(device):
+    if precision == "bf16" and not bfloat16_pays_in_inference(device):
         return "precision: this processor has no instructions for bf16, which would be slower than fp32; use fp32"
     return ""

@@ -8,27 +8,31 @@ from torch import Tensor, nn
 from atldas.common.machine import release_memory
 
 from ...model.network import CheapMatting
-from .rewriting import for_pytorch, rewritten
+from .lean import for_pytorch
+from .rewriting import rewritten
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PyTorchEngine:
-    """channels_last, folded BatchNorm, weights and activations in the precision; hints and alphas stay in float32."""
+    """channels_last, weights and activations in the precision; hints and alphas stay in float32.
+
+    On a CPU, the network is rewritten much further: see `lean`.
+    """
 
     name = "torch"
 
     def __init__(self, network: CheapMatting, precision: str, device: torch.device) -> None:
         self.precision, self.device, self._dtype = precision, device, DTYPES[precision]
-        lean = for_pytorch(network) if device.type == "cpu" else rewritten(network)
-        # The head is small and decides the last levels: on a CPU it stays in float32.
-        self._head_dtype = torch.float32 if device.type == "cpu" else self._dtype
-        self._head = lean.head.to(device, self._head_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        lean.head = nn.Identity()
-        if device.type == "cpu":
+        on_cpu = device.type == "cpu"
+        lean = for_pytorch(network, self._dtype) if on_cpu else rewritten(network).to(device, self._dtype)
+        self._head_dtype = torch.float32 if on_cpu else self._dtype
+        lean = lean.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._head, lean.head = lean.head, nn.Identity()
+        if on_cpu:
             for decoder in (lean.decoder_4, lean.decoder_2):
                 decoder.register_forward_pre_hook(lambda *_: release_memory())
-        self._network = lean.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = lean
 
     @torch.inference_mode()
     def features(self, x: Tensor) -> Tensor:

@@ -44,28 +44,25 @@ def test_near_is_what_is_unknown_with_context_and_tiles_without_unknown_pixels_a
 @given(size=st.integers(48, 700).map(lambda half: 2 * half))
 def test_windows_are_equal_even_and_have_a_halo_or_end_with_the_image(size: int) -> None:
     found = spans(size)
-    assert [start for start, _, _ in found] == list(range(0, size, windows.CELL))
-    assert len({length for _, _, length in found}) == 1
-    for start, outer, length in found:
-        stop = min(start + windows.CELL, size)
-        assert outer % 2 == 0 and outer >= 0 and outer + length <= size
-        assert outer == 0 or start - outer >= windows.HALO
-        assert outer + length == size or outer + length - stop >= windows.HALO
+    assert [span.cell.start for span in found] == list(range(0, size, windows.CELL)) and found[-1].cell.stop == size
+    assert len({span.window.stop - span.window.start for span in found}) == 1
+    for cell, window in found:
+        assert window.start % 2 == 0 and window.start >= 0 and window.stop <= size
+        assert window.start == 0 or cell.start - window.start >= windows.HALO
+        assert window.stop == size or window.stop - cell.stop >= windows.HALO
 
 
 @pytest.mark.parametrize("head", ["full", "half"])
-def test_the_head_on_windows_is_the_head_on_the_whole(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "WINDOW", 64)
-    monkeypatch.setattr(windows, "CELL", 64 - 2 * windows.HALO)
+def test_the_head_on_windows_is_the_head_on_the_whole(head: str) -> None:
     torch.manual_seed(0)
     module = {"full": FullHead, "half": HalfHead}[head](5, 6, (7, 4)).eval()
     if isinstance(module, FullHead):
         module[4].bias.data.fill_(0.5)
     engine = Matter(small_network(), "cpu", engine="torch").engine
-    sizes: list[int] = []
+    batches: list[torch.Size] = []
 
     def counted(features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        sizes.append(x.shape[2] * x.shape[3])
+        batches.append(x.shape)
         return module(features, x)
 
     engine.head = counted  # type: ignore[method-assign]
@@ -77,7 +74,8 @@ def test_the_head_on_windows_is_the_head_on_the_whole(head: str, monkeypatch: py
         alpha = alpha_in_windows(engine, features, x, unknown)
     assert (alpha - expected)[0, 0][unknown].abs().max() < 1e-6
     assert expected.std() > 0.005
-    assert set(sizes) == {64 * 64} and len(sizes) < 20  # of 4 x 5 windows
+    assert {shape[1:] for shape in batches} == {(6, windows.WINDOW, windows.WINDOW)}
+    assert [shape[0] for shape in batches] == [11]  # of 4 x 5 windows
 
 
 def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() -> None:
