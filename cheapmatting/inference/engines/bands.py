@@ -110,6 +110,39 @@ class BandedBlock(nn.Module):
         """The first convolution of a band and of the rows around it; beyond the image they are 0."""
         start, stop = band.start - self.halo, band.stop + self.halo
         inside = slice(max(start, 0), min(stop, x.shape[2]))
-        y = first(x[:, :, inside])
-        above, below = inside.start - start, stop - inside.stop
-        return F.pad(y, (0, 0, above, below)) if above or below else y
+        return _padded(first(x[:, :, inside]), inside.start - start, stop - inside.stop)
+
+
+class BandedStem(nn.Module):
+    """The stem at half resolution in bands, so that of its maps only the result is ever whole.
+
+    [N, C, H, W] -> [N, out, H / 2, W / 2], H and W even.
+    """
+
+    def __init__(self, stem: nn.Sequential) -> None:
+        super().__init__()
+        first, self.activation, second, self.last = stem
+        assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
+        assert first.kernel_size == second.kernel_size == (3, 3) and first.stride == (2, 2)
+        for convolution in (first, second):
+            convolution.padding = (0, 1)  # bands bring their rows along
+        self.first, self.second = PackedConv2d(first), PackedConv2d(second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self._of(image) for image in x.split(1)]) if len(x) > 1 else self._of(x)
+
+    def _of(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2] // 2, x.shape[3] // 2
+        made = x.new_empty(1, len(self.second.plain), height, width).contiguous(memory_format=torch.channels_last)
+        for band in bands(height, width):
+            start, stop = max(band.start - 1, 0), min(band.stop + 1, height)  # of the first convolution's result
+            above, below = start - band.start + 1, band.stop + 1 - stop  # rows of it beyond the image
+            seen = _padded(x[:, :, max(2 * start - 1, 0) : 2 * stop], int(start == 0), 0)
+            y = _padded(self.activation(self.first(seen)), above, below)
+            made[:, :, band] = self.last(self.second(y))
+        return made
+
+
+def _padded(x: Tensor, above: int, below: int) -> Tensor:
+    """With so many rows of zeros."""
+    return F.pad(x, (0, 0, above, below)) if above or below else x

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atldas.cell import Cell
+from atldas.common.machine import release_memory
 
 from ...model.blocks import GroupNorm, ResidualBlock, up
 from ...model.network import CheapMatting
-from .bands import BandedBlock, PieceNorm
+from .bands import BandedBlock, BandedStem, PieceNorm
 from .packed import PackedConv2d, packed
 from .rewriting import SplitDecoder, replaced, rewritten
 
@@ -26,42 +27,61 @@ def for_pytorch(network: CheapMatting, dtype: torch.dtype = torch.float32) -> Ch
     lean = rewritten(network).cpu().float()
     head, lean.head = lean.head, nn.Identity()
     lean.to(dtype).head = head
+    lean.stem_half = BandedStem(lean.stem_half)
+    for index, cell in enumerate(lean.cells):
+        assert isinstance(cell, Cell)
+        rectified = [source >= 0 and source not in lean.taps for source in (index - 2, index - 1)]
+        lean.cells[index] = LeanCell(cell, rectified, rectifies=index not in lean.taps)
     for kind, make in REPLACEMENTS.items():
         replaced(lean, kind, make)
     return lean
 
 
 class LeanCell(nn.Module):
-    """A fixed `Cell` that rectifies each state once, and whose last convolutions add to what their node has already."""
+    """A fixed `Cell` whose additions and rectifications happen inside of its convolutions, wherever they can.
 
-    def __init__(self, cell: Cell) -> None:
+    Args:
+        rectified: for each input, whether the ReLU that its adapter begins with was applied already.
+        rectifies: whether the output is rectified, for readers that begin with a ReLU.
+    """
+
+    def __init__(self, cell: Cell, rectified: Sequence[bool], rectifies: bool) -> None:
         super().__init__()
-        self.adapters = nn.ModuleList(packed(a) if isinstance(a, nn.Sequential) else a for a in cell.adapters)
-        self.concat = cell.genotype.concat
-        self.inputs: list[list[int]] = []  # of each node's operations
+        genotype = cell.genotype
+        self.concat, self.rectifies = genotype.concat, rectifies
+        self.adapters = nn.ModuleList(_adapter(*pair) for pair in zip(cell.adapters, rectified, strict=True))
         self.nodes = nn.ModuleList()
-        for node, edges in enumerate(cell.genotype.nodes, start=cell.genotype.inputs):
+        self.inputs: list[list[int]] = []  # of each node's operations
+        for node, edges in enumerate(genotype.nodes, start=genotype.inputs):
             pairs = [(edge.input, _lean(cell.operation(node, edge))) for edge in edges]
             pairs.sort(key=lambda pair: not isinstance(pair[1], Chain))  # what a chain makes, others may add to
             self.inputs.append([state for state, _ in pairs])
             self.nodes.append(nn.ModuleList(operation for _, operation in pairs))
+        # States that are read as they are; the others are rectified as soon as they are made.
+        self.raw = set() if rectifies else set(self.concat)
+        for read, operations in zip(self.inputs, self.nodes, strict=True):
+            self.raw |= {i for i, o in zip(read, operations, strict=True) if not isinstance(o, Chain)}  # type: ignore[arg-type]
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        states = [adapt(x) for adapt, x in zip(self.adapters, inputs, strict=True)]
-        rectified: dict[int, Tensor] = {}
+        states, rectified = [], []
+        for adapt, x in zip(self.adapters, inputs, strict=True):
+            self._keep(adapt(x), states, rectified)
         for read, operations in zip(self.inputs, self.nodes, strict=True):
             total = None
             for state, operation in zip(read, operations, strict=True):  # type: ignore[arg-type]
                 if isinstance(operation, Chain):
-                    if state not in rectified:
-                        rectified[state] = F.relu(states[state])
                     total = operation(rectified[state], total)
                 else:
                     made = operation(states[state])
                     total = made if total is None else total + made
             assert total is not None
-            states.append(total)  # [N, channels, H / stride, W / stride]
-        return torch.cat([states[node] for node in self.concat], dim=1)
+            self._keep(total, states, rectified)  # [N, channels, H / stride, W / stride]
+        return torch.cat([(rectified if self.rectifies else states)[node] for node in self.concat], dim=1)
+
+    def _keep(self, state: Tensor, states: list[Tensor], rectified: list[Tensor]) -> None:
+        raw = len(states) in self.raw
+        states.append(state)
+        rectified.append(F.relu(state) if raw else F.relu_(state))
 
 
 class Chain(nn.Module):
@@ -76,6 +96,11 @@ class Chain(nn.Module):
         return y
 
 
+def _adapter(adapter: nn.Module, rectified: bool) -> nn.Module:
+    layers = packed(adapter) if isinstance(adapter, nn.Sequential) else nn.Sequential(adapter)
+    return layers[1:] if rectified and isinstance(layers[0], nn.ReLU) else layers
+
+
 def _lean(operation: nn.Module) -> nn.Module:
     if not isinstance(operation, nn.Sequential):
         return operation
@@ -86,17 +111,26 @@ def _lean(operation: nn.Module) -> nn.Module:
 
 
 class LeanDecoder(nn.Module):
-    """A `SplitDecoder` whose side is added in place."""
+    """A `SplitDecoder` whose side is added in place, and which takes the memory of both inputs."""
 
     def __init__(self, decoder: SplitDecoder) -> None:
         super().__init__()
         self.below, self.side, self.layers = PackedConv2d(decoder.below), PackedConv2d(decoder.side), decoder.layers
 
     def forward(self, below: Tensor, side: Tensor) -> Tensor:
-        y = self.side(side, onto=up(self.below(below)))
+        y = self.below(below)
+        _let_go(below)
+        y = self.side(side, onto=up(y))
+        _let_go(side)
         for layer in self.layers:  # calling the Sequential would hold on to its input until its end
             y = layer(y)
         return y
+
+
+def _let_go(read: Tensor) -> None:
+    """Free what nobody reads again, though the caller still holds it."""
+    read.untyped_storage().resize_(0)
+    release_memory()
 
 
 def _packed(layers: nn.Sequential) -> nn.Sequential:
@@ -106,7 +140,6 @@ def _packed(layers: nn.Sequential) -> nn.Sequential:
 REPLACEMENTS: dict[type[nn.Module], Callable[..., nn.Module]] = {  # in this order
     ResidualBlock: BandedBlock,
     GroupNorm: PieceNorm,
-    Cell: LeanCell,
     SplitDecoder: LeanDecoder,
     nn.Sequential: _packed,
     nn.Conv2d: PackedConv2d,

@@ -30,8 +30,8 @@ class PyTorchEngine:
         lean = lean.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._head, lean.head = lean.head, nn.Identity()
         if on_cpu:
-            for decoder in (lean.decoder_4, lean.decoder_2):
-                decoder.register_forward_pre_hook(lambda *_: release_memory())
+            for part in (lean.cells[0], lean.cells[lean.taps[0] + 1]):  # decoders do so themselves
+                part.register_forward_pre_hook(lambda *_: release_memory())
         self._network = lean
 
     @torch.inference_mode()
