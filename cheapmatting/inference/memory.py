@@ -8,23 +8,25 @@ from ..model.network import CheapMatting
 
 PROCESS = 400 * 2**20  # bytes of Python, PyTorch and the weights
 ARRAYS = 24  # bytes a pixel of the whole image: image, trimap, alpha and what is made of them
+# Engine -> bytes a pixel of what the network sees at once: some, and some more for each channel of its widest maps.
+COSTS = {"torch": (50, 4), "openvino": (50, 8), "onnxruntime": (50, 15)}
 
 
-def largest(network: CheapMatting, max_memory: int | None, size: int) -> float:
-    """Pixels that the network may see at once, of an image of `size`, under a bound of bytes; it may be negative."""
+def largest(network: CheapMatting, engine: str, max_memory: int | None, size: int) -> float:
+    """Pixels that the network may see at once, of an image of `size`, under a bound of bytes; it may be negative.
+
+    Args:
+        engine: a key of `COSTS`.
+    """
     if max_memory is None:
         return float("inf")
-    return (max_memory - PROCESS - ARRAYS * size) / bytes_per_pixel(network)
+    return (max_memory - PROCESS - ARRAYS * size) / bytes_per_pixel(network, engine)
 
 
-def bytes_per_pixel(network: CheapMatting) -> float:
-    """Of what the network sees at once, by its widest maps, those at half resolution.
-
-    Measured over 2048 x 2048 pixels with the PyTorch engine: 269 for the published network (56 channels there), 174 for
-    the shipped one (32); a tenth is added.
-    """
-    widest = _outputs(network.stem_half) + _outputs(network.decoder_2)
-    return 1.1 * (50 + 4 * widest)
+def bytes_per_pixel(network: CheapMatting, engine: str) -> float:
+    """Of what the network sees at once, by its widest maps, those at half resolution."""
+    fixed, each = COSTS[engine]
+    return fixed + each * (_outputs(network.stem_half) + _outputs(network.decoder_2))
 
 
 def _outputs(layers: nn.Module) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from atldas.operations import FactorizedReduce
 
@@ -52,7 +52,17 @@ def _fold_sequence(layers: nn.Sequential) -> None:
     for index in range(len(layers) - 1):
         convolution, norm = layers[index], layers[index + 1]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            layers[index], layers[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+            _fold(norm, convolution)
+            layers[index + 1] = nn.Identity()
+
+
+def _fold(norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> None:
+    """Into the convolution itself: PyTorch's `fuse_conv_bn_eval` makes a slow copy."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )
 
 
 def _folded_reduce(reduce: FactorizedReduce) -> nn.Sequential:
@@ -64,7 +74,9 @@ def _folded_reduce(reduce: FactorizedReduce) -> nn.Sequential:
     both.weight.data.zero_()
     both.weight.data[:half, :, 0, 0] = reduce.even.weight[..., 0, 0]
     both.weight.data[half:, :, 1, 1] = reduce.odd.weight[..., 0, 0]
-    return nn.Sequential(nn.ReLU(), fuse_conv_bn_eval(both.eval().to(reduce.even.weight.device), reduce.norm))
+    both = both.to(reduce.even.weight.device).requires_grad_(False)
+    _fold(reduce.norm, both)
+    return nn.Sequential(nn.ReLU(), both)
 
 
 class SplitDecoder(nn.Module):

@@ -91,7 +91,9 @@ def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() 
 
     tight.engine.features = counted  # type: ignore[method-assign]
     alpha = tight.matte(image, trimap)
-    assert len(seen) > 1 and max(seen) <= max(largest(network, tight.max_memory, trimap.size), SMALLEST_TILE**2)
+    assert len(seen) > 1 and max(seen) <= max(
+        largest(network, "torch", tight.max_memory, trimap.size), SMALLEST_TILE**2
+    )
     assert (alpha[trimap == 0] == 0).all() and (alpha[trimap == 255] == 1).all()
     whole = Matter(network, "cpu", engine="torch").matte(image, trimap)
     assert np.abs(alpha - whole).mean() < 0.1
@@ -108,8 +110,8 @@ def test_sizes_of_memory() -> None:
         with pytest.raises(UserError, match=r"--max-memory: expected a size such as 2GiB"):
             parse_memory(text)
     network = small_network()
-    assert largest(network, None, 100) == float("inf")
-    assert largest(network, 2**31, 10**6) < 2**31 / bytes_per_pixel(network)
+    assert largest(network, "torch", None, 100) == float("inf")
+    assert largest(network, "torch", 2**31, 10**6) < 2**31 / bytes_per_pixel(network, "torch")
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2000), (31, 31)])
