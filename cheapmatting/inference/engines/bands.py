@@ -84,7 +84,7 @@ class BandedBlock(nn.Module):
         self.first = PackedConv2d(first)
         self.norm, self.other = PieceNorm(norm), PieceNorm(other)
         self.halo = int(second.padding[0])
-        second.padding = (0, second.padding[1])  # bands bring their rows along
+        second.padding = (0, int(second.padding[1]))  # bands bring their rows along
         self.second, self.last = PackedConv2d(second), PackedConv2d(last)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from atldas.cell import Cell
 from atldas.common.machine import release_memory
+from atldas.genotype import Edge
 
 from ...model.blocks import GroupNorm, ResidualBlock, up
 from ...model.network import CheapMatting
@@ -27,6 +28,7 @@ def for_pytorch(network: CheapMatting, dtype: torch.dtype = torch.float32) -> Ch
     lean = rewritten(network).cpu().float()
     head, lean.head = lean.head, nn.Identity()
     lean.to(dtype).head = head
+    assert isinstance(lean.stem_half, nn.Sequential)
     lean.stem_half = BandedStem(lean.stem_half)
     for index, cell in enumerate(lean.cells):
         assert isinstance(cell, Cell)
@@ -50,38 +52,51 @@ class LeanCell(nn.Module):
         genotype = cell.genotype
         self.concat, self.rectifies = genotype.concat, rectifies
         self.adapters = nn.ModuleList(_adapter(*pair) for pair in zip(cell.adapters, rectified, strict=True))
-        self.nodes = nn.ModuleList()
-        self.inputs: list[list[int]] = []  # of each node's operations
-        for node, edges in enumerate(genotype.nodes, start=genotype.inputs):
-            pairs = [(edge.input, _lean(cell.operation(node, edge))) for edge in edges]
-            pairs.sort(key=lambda pair: not isinstance(pair[1], Chain))  # what a chain makes, others may add to
-            self.inputs.append([state for state, _ in pairs])
-            self.nodes.append(nn.ModuleList(operation for _, operation in pairs))
+        nodes = [Node(cell, *node) for node in enumerate(genotype.nodes, start=genotype.inputs)]
+        self.nodes = nn.ModuleList(nodes)
         # States that are read as they are; the others are rectified as soon as they are made.
-        self.raw = set() if rectifies else set(self.concat)
-        for read, operations in zip(self.inputs, self.nodes, strict=True):
-            self.raw |= {i for i, o in zip(read, operations, strict=True) if not isinstance(o, Chain)}  # type: ignore[arg-type]
+        self.raw = set[int]().union(*(node.raw for node in nodes), () if rectifies else self.concat)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        states, rectified = [], []
+        states: list[Tensor] = []
+        rectified: list[Tensor] = []
         for adapt, x in zip(self.adapters, inputs, strict=True):
             self._keep(adapt(x), states, rectified)
-        for read, operations in zip(self.inputs, self.nodes, strict=True):
-            total = None
-            for state, operation in zip(read, operations, strict=True):  # type: ignore[arg-type]
-                if isinstance(operation, Chain):
-                    total = operation(rectified[state], total)
-                else:
-                    made = operation(states[state])
-                    total = made if total is None else total + made
-            assert total is not None
-            self._keep(total, states, rectified)  # [N, channels, H / stride, W / stride]
+        for node in self.nodes:
+            self._keep(node(states, rectified), states, rectified)
         return torch.cat([(rectified if self.rectifies else states)[node] for node in self.concat], dim=1)
 
     def _keep(self, state: Tensor, states: list[Tensor], rectified: list[Tensor]) -> None:
-        raw = len(states) in self.raw
+        kept = len(states) in self.raw or any(state is other for other in states)  # a node may be a lone identity
         states.append(state)
-        rectified.append(F.relu(state) if raw else F.relu_(state))
+        rectified.append(F.relu(state) if kept else F.relu_(state))
+
+
+class Node(nn.Module):
+    """A cell's node: the sum of its operations, [N, channels, H / stride, W / stride].
+
+    Attributes:
+        raw: the states that it reads before they are rectified.
+    """
+
+    def __init__(self, cell: Cell, node: int, edges: Iterable[Edge]) -> None:
+        super().__init__()
+        pairs = [(edge.input, _lean(cell.operation(node, edge))) for edge in edges]
+        pairs.sort(key=lambda pair: not isinstance(pair[1], Chain))  # what a chain makes, others may be added to
+        self.reads = [state for state, _ in pairs]
+        self.operations = nn.ModuleList(operation for _, operation in pairs)
+        self.raw = {state for state, operation in pairs if not isinstance(operation, Chain)}
+
+    def forward(self, states: list[Tensor], rectified: list[Tensor]) -> Tensor:
+        total: Tensor | None = None
+        for state, operation in zip(self.reads, self.operations, strict=True):
+            if isinstance(operation, Chain):
+                total = operation(rectified[state], total)
+            else:
+                made = operation(states[state])
+                total = made if total is None else total + made
+        assert total is not None
+        return total
 
 
 class Chain(nn.Module):
@@ -97,7 +112,8 @@ class Chain(nn.Module):
 
 
 def _adapter(adapter: nn.Module, rectified: bool) -> nn.Module:
-    layers = packed(adapter) if isinstance(adapter, nn.Sequential) else nn.Sequential(adapter)
+    assert isinstance(adapter, nn.Sequential)  # this network's cells adapt all inputs
+    layers = packed(adapter)
     return layers[1:] if rectified and isinstance(layers[0], nn.ReLU) else layers
 
 
@@ -106,7 +122,7 @@ def _lean(operation: nn.Module) -> nn.Module:
         return operation
     layers = packed(operation)
     if isinstance(layers[0], nn.ReLU) and isinstance(layers[-1], PackedConv2d):
-        return Chain(layers[1:])
+        return Chain(nn.Sequential(*list(layers)[1:]))
     return layers
 
 

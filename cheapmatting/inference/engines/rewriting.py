@@ -25,7 +25,7 @@ def rewritten(network: CheapMatting) -> CheapMatting:
             _fold_sequence(module)
     sixteenth = lean.cells[lean.taps[1]].out_channels
     assert isinstance(sixteenth, int)
-    below = lean.decoder_16[0].in_channels - sixteenth
+    below = getattr(lean, DECODERS[0])[0].in_channels - sixteenth
     for name in DECODERS:
         decoder = getattr(lean, name)
         setattr(lean, name, SplitDecoder(decoder, below))

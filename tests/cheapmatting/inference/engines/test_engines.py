@@ -16,6 +16,7 @@ from small import photograph, small_network
 
 from atldas.common.device import bfloat16_pays_in_inference
 from atldas.common.errors import UserError
+from atldas.genotype import Genotype
 from cheapmatting.images import read_image
 from cheapmatting.inference.engines import bands, choice, packed
 from cheapmatting.inference.engines.bands import BandedBlock, PieceNorm
@@ -33,9 +34,10 @@ CPU = torch.device("cpu")
 READERS: list[tuple[Callable[[Path], np.ndarray], str]] = [(read_image, ".jpg"), (read_trimap, "_trimap.png")]
 
 
-def lively_network() -> CheapMatting:
+def lively_network(genotype: str = "cheapmatting", **changes: object) -> CheapMatting:
     """A network whose BatchNorms are no identities."""
-    network = small_network(1).eval()
+    torch.manual_seed(1)
+    network = CheapMatting(Genotype.load(genotype), small_network(**changes).config).eval()
     generator = torch.Generator().manual_seed(2)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -46,9 +48,10 @@ def lively_network() -> CheapMatting:
     return network
 
 
+@pytest.mark.parametrize("genotype", ["cheapmatting", "nasnet", "amoebanet"])  # pools, 1x7 and 7x1, repeated edges
 @pytest.mark.parametrize("rewrite", [rewritten, for_pytorch, for_graphs])
-def test_rewritten_networks_have_the_same_features(rewrite: object) -> None:
-    network = lively_network()
+def test_rewritten_networks_have_the_same_features(rewrite: object, genotype: str) -> None:
+    network = lively_network(genotype, cells=7, reductions=[2, 4])
     x = torch.rand(2, 6, 96, 160).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = network.features(x)
