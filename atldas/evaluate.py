@@ -39,7 +39,7 @@ class EvaluationConfig:
     samples: Count = 4
     controls: Count = 0
     rungs: Annotated[tuple[RungConfig, ...], MinLen(1)] = field(default_factory=lambda: (InheritedConfig(),))
-    jobs: Annotated[int, Ge(1)] = 1
+    jobs: Annotated[int, Ge(1), Le(1024)] = 1
 
 
 def propose(context: Context, settings: EvaluationConfig) -> Iterator[Candidate]:

@@ -165,8 +165,6 @@ class Search:
                     f"{folder / CHECKPOINT}: does not fit this search: its space or its task has changed since the run "
                     "was begun; put them back, or begin again with another --out"
                 ) from error
-            if self.step > settings.steps:
-                raise UserError(f"search.steps: expected at least {self.step}, the steps done, got {settings.steps}")
             if state["steps"] != settings.steps:  # a longer search: its weights will be others
                 for rung in self.rungs:
                     if isinstance(rung.oracle, Inherited):
@@ -369,7 +367,8 @@ def search(
     running = Search(experiment, folder, device, source)
     running.check_metric()
     settings = to_dict(dataclasses.replace(running.experiment, training=None))
-    state = open_run_together(folder, settings, resume, WRITES, CHANGEABLE)
+    steps = ("search.steps", running.experiment.search.steps)
+    state = open_run_together(folder, settings, resume, WRITES, CHANGEABLE, steps)
     if not running.run(folder, state):
         return None
     candidates = running.choose()

@@ -204,8 +204,6 @@ class Training:
                     f"{folder / CHECKPOINT}: does not fit this training: its task has changed since the run was begun; "
                     "put it back, or begin again with another --out"
                 ) from error
-        if self.step > settings.steps:
-            raise UserError(f"training.steps: expected at least {self.step}, the steps done, got {settings.steps}")
         writes, stop, batches = processes.rank() == 0, False, self._batches()
         with (
             Interruption() as interruption,
@@ -322,7 +320,8 @@ def train(
 def _open(folder: Path, genotype: Genotype, experiment: TrainingExperiment, resume: bool) -> dict[str, Any] | None:
     built = Genotype(genotype.name, genotype.cells, choices=genotype.choices).to_json()  # what makes the network
     settings = {**to_dict(experiment), "genotype": built, "processes": processes.world_size()}
-    return open_run_together(folder, settings, resume, WRITES, CHANGEABLE)
+    steps = ("training.steps", experiment.training.steps)
+    return open_run_together(folder, settings, resume, WRITES, CHANGEABLE, steps)
 
 
 def _save(path: Path, network: nn.Module, genotype: Genotype, experiment: TrainingExperiment) -> None:

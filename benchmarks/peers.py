@@ -5,9 +5,10 @@
     python benchmarks/peers.py --config ... --weights a.safetensors b.safetensors --photos photos/ --picture peers.png
 
 The pairs are those that the configuration's training is validated on, in three sets: with the trimaps as drawn, and the
-same pictures with trimaps of two fixed widths. Pairs whose trimap has no known foreground or no known
-background are left out: closed-form and KNN matting need both. All methods get 8-bit images. Their alphas are rounded
-to 8 bits, and known pixels are set to what the trimap says.
+same pictures with trimaps of two fixed widths. Pairs whose trimap has no known foreground or no known background are
+left out: closed-form and KNN matting need both. Photographs with a true alpha that the training is validated on are
+sets of their own, with a line for each photograph in `photographs.md`. All methods get 8-bit images. Their alphas are
+rounded to 8 bits, and known pixels are set to what the trimap says.
 
 Results are kept in `--out`, by the contents of pairs and weights: only new weights are measured.
 """
@@ -46,6 +47,7 @@ from cheapmatting.inference.matte import Matter
 from cheapmatting.inference.pair import read_pair
 from cheapmatting.picture_grid import Row, on_green, picture_grid
 from cheapmatting.pipeline import example
+from cheapmatting.training import validation
 from cheapmatting.training.recipe import TrainConfig
 from cheapmatting.trimap import LEVELS, UNKNOWN, known_pixels_kept, make_trimap
 
@@ -174,6 +176,17 @@ def table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) ->
             mean = {key: float(np.mean([line[key] for line in scores])) for key in scores[0]}
             figures = [f"{metric.times * mean[key]:.3f}" for key, metric in METRICS.items()]
             lines.append(f"| {name} | {label} | {' | '.join(figures)} | {mean['seconds']:.2f} |")
+    return "\n".join(lines)
+
+
+def photograph_table(names: Sequence[str], results: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> str:
+    """Markdown: SAD of every photograph by set and method, and their mean."""
+    methods = list(next(iter(results.values())))
+    lines = [f"| Trimap | Photograph | {' | '.join(methods)} |", f"| --- | --- |{' ---: |' * len(methods)}"]
+    for name, scores in results.items():
+        rows = np.array([[line["SAD"] for line in scores[method]] for method in methods]).T  # [photographs, methods]
+        for label, row in zip([*names, "mean"], [*rows, rows.mean(axis=0)], strict=True):
+            lines.append(f"| {name} | {label} | {' | '.join(f'{value:.2f}' for value in row)} |")
     return "\n".join(lines)
 
 
@@ -309,7 +322,16 @@ def run() -> None:
         side_by_side(photographs(options.photos), networks, options.out / "cache", options.picture)
         print(options.picture)
     sets, passed_over = pair_sets(source, options.count, options.radii)
-    results = compare(sets, networks, keys, options.out / "cache")
+    found = validation.photographs(settings.validation.photographs) if settings.validation.photographs else {}
+    of_photographs = {
+        name: [_pair(sample, sample.trimap) for sample in samples.values()] for name, samples in found.items()
+    }
+    results = compare({**sets, **of_photographs}, networks, keys, options.out / "cache")
+    if found:
+        names = list(next(iter(found.values())))
+        single = photograph_table(names, {name: results[name] for name in found})
+        write_text(options.out / "photographs.md", single + "\n")
+        print(single, end="\n\n")
     about = f"{options.count} pairs of {data.size} x {data.size} a set, the same pictures in each"
     text = f"{about}; {passed_over} passed over; PyMatting {version('pymatting')}\n\n{table(results)}\n"
     write_csv(results, options.out / "per_pair.csv")

@@ -24,7 +24,12 @@ HEADER = "# The settings of a run, as it was started or last resumed.\n"  # tell
 
 
 def open_run(
-    folder: str | Path, settings: Mapping[str, Any], resume: bool, writes: Sequence[str], changeable: Sequence[str] = ()
+    folder: str | Path,
+    settings: Mapping[str, Any],
+    resume: bool,
+    writes: Sequence[str],
+    changeable: Sequence[str] = (),
+    steps: tuple[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """Make or reopen a run's folder, write its config.yaml and return its checkpoint (None: begin at the beginning).
 
@@ -34,10 +39,11 @@ def open_run(
         settings: everything that decides what the run computes, also what was given beside the settings file.
         writes: the files that the run writes besides config.yaml. A new run replaces none of them.
         changeable: key paths of settings that may differ when a run is resumed, such as `search.steps`.
+        steps: the setting that says how many steps there will be, and how many. A checkpoint's own number is `step`.
 
     Raises:
-        UserError: the folder holds a run and `resume` was not asked for, the run in it had other settings, there is no
-            run to resume, `folder` is a file, or a file of another origin would be replaced.
+        UserError: the folder holds a run and `resume` was not asked for, the run in it had other settings or has done
+            more steps, there is no run to resume, `folder` is a file, or a file of another origin would be replaced.
     """
     folder = Path(folder)
     if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
@@ -53,12 +59,20 @@ def open_run(
         if resume:
             raise UserError(f"{folder}: holds no run to resume (no {CONFIG} of one); leave out --resume to begin one")
         require_absent(folder, (CONFIG, *writes))
+    state = load_checkpoint(folder / CHECKPOINT) if begun and (folder / CHECKPOINT).exists() else None
+    if state and steps and state["step"] > steps[1]:
+        raise UserError(f"{steps[0]}: expected at least {state['step']}, the steps done, got {steps[1]}")
     write_text(folder / CONFIG, HEADER + to_yaml(settings))
-    return load_checkpoint(folder / CHECKPOINT) if begun and (folder / CHECKPOINT).exists() else None
+    return state
 
 
 def open_run_together(
-    folder: Path, settings: Mapping[str, Any], resume: bool, writes: Sequence[str], changeable: Sequence[str] = ()
+    folder: Path,
+    settings: Mapping[str, Any],
+    resume: bool,
+    writes: Sequence[str],
+    changeable: Sequence[str] = (),
+    steps: tuple[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """`open_run` by process 0; every process gets the checkpoint, if there is one. All must see the same folder.
 
@@ -67,7 +81,7 @@ def open_run_together(
     state = None
     if processes.rank() == 0:
         resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(folder, settings, resume, writes, changeable)
+        state = open_run(folder, settings, resume, writes, changeable, steps)
     processes.barrier()
     if processes.rank() > 0 and (folder / CHECKPOINT).exists():
         state = load_checkpoint(folder / CHECKPOINT)

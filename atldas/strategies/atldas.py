@@ -52,9 +52,9 @@ class AtldasOptions:
     sampler: Annotated[str, key_of(TRAINING_SAMPLERS)] = "mixed"
     uniform_steps: Annotated[int, Ge(0)] = 0
     uniform_share: Share = 0.2
-    children: Annotated[int, Ge(2)] = 4
+    children: Annotated[int, Ge(2), Le(100_000)] = 4
     estimator: Literal["leave_one_out", "regression"] = "regression"
-    memory: Annotated[int, Ge(8)] = 800
+    memory: Annotated[int, Ge(8), Le(100_000)] = 800
     ridge: Annotated[float, Ge(0)] = 1.0
     pairs: bool = False
     macs_weight: Annotated[float, Ge(0)] = 0.0

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from ..common.config import config
@@ -36,9 +36,9 @@ class EvolutionOptions:
     """
 
     sampler: Literal["uniform", "strict_fairness"] = "uniform"
-    population: Annotated[int, Ge(2)] = 25
-    sample: Annotated[int, Ge(1)] = 5
-    cycles: Annotated[int, Ge(0)] = 75
+    population: Annotated[int, Ge(2), Le(100_000)] = 25
+    sample: Annotated[int, Ge(1), Le(100_000)] = 5
+    cycles: Annotated[int, Ge(0), Le(100_000)] = 75
 
 
 class Evolution:

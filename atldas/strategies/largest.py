@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from ..common.config import config
 from ..cost_tables import parameter_tables
@@ -25,7 +25,7 @@ ENUMERATED = 100_000  # spaces up to this size are gone through
 class LargestOptions:
     """`children`: how many are proposed."""
 
-    children: Annotated[int, Ge(1)] = 25
+    children: Annotated[int, Ge(1), Le(100_000)] = 25
 
 
 class Largest(Unlearned):

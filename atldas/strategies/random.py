@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from ..common.config import config
 from ..evaluate import EvaluationConfig
@@ -17,7 +17,7 @@ from .unlearned import Unlearned
 class RandomOptions:
     """`children`: how many are proposed. Without weight steps, and with a rung of short training: random-k."""
 
-    children: Annotated[int, Ge(1)] = 50
+    children: Annotated[int, Ge(1), Le(100_000)] = 50
 
 
 class Random(Unlearned):

@@ -52,12 +52,12 @@ class SurrogateOptions:
     scored: Annotated[int, Ge(2), Le(100_000)] = 20_000
     pool_share: Annotated[float, Gt(0), Le(1)] = 0.25
     proxies: Weights = field(default_factory=lambda: {"naswot_share": 1.0, "parameters": 0.5})
-    initial: Annotated[int, Ge(2)] = 64
-    rounds: Annotated[int, Ge(0)] = 4
-    per_round: Annotated[int, Ge(1)] = 32
+    initial: Annotated[int, Ge(2), Le(100_000)] = 64
+    rounds: Annotated[int, Ge(0), Le(100_000)] = 4
+    per_round: Annotated[int, Ge(1), Le(100_000)] = 32
     exploration: Annotated[float, Ge(0)] = 1.0
-    finalists: Annotated[int, Ge(1)] = 24
-    repeats: Annotated[int, Ge(0)] = 4
+    finalists: Annotated[int, Ge(1), Le(100_000)] = 24
+    repeats: Annotated[int, Ge(0), Le(100_000)] = 4
     weight: Annotated[float, Gt(0)] = 1.0
 
 

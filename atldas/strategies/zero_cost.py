@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from pydantic import AfterValidator
 
 from ..common.config import config
@@ -38,9 +38,9 @@ class ZeroCostOptions:
     """
 
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], MinLen(1)] = ("synflow", "naswot")
-    scored: Annotated[int, Ge(1)] = 1000
-    children: Annotated[int, Ge(1)] = 10
-    batches: Annotated[int, Ge(2)] = 2
+    scored: Annotated[int, Ge(1), Le(100_000)] = 1000
+    children: Annotated[int, Ge(1), Le(100_000)] = 10
+    batches: Annotated[int, Ge(2), Le(100_000)] = 2
 
 
 class ZeroCost(Unlearned):

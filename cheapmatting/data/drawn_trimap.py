@@ -31,6 +31,8 @@ class TrimapConfig:
         wide: chance of up to three times the highest radius.
         uneven: chance that the radius varies along the edge, down to a tenth.
         strokes: chance of some brush strokes of unknown around unknown pixels.
+        patches: chance of strokes and blobs of unknown anywhere, also over solid interiors and plain background.
+        pieces: chance that connected pieces of what is solid are left unknown as a whole, each with a chance of a half.
         unknown_foreground: chance that no pixel at all is marked as foreground.
         never_empty: whether a trimap in which nothing is known is replaced by the narrowest one.
     """
@@ -41,6 +43,8 @@ class TrimapConfig:
     wide: Chance = 0.1
     uneven: Chance = 0.3
     strokes: Chance = 0.2
+    patches: Chance = 0.0
+    pieces: Chance = 0.0
     unknown_foreground: Chance = 0.05
     never_empty: bool = True
 
@@ -67,6 +71,10 @@ def drawn_trimap(alpha: Floats, rng: Rng, settings: TrimapConfig) -> Bytes:
         trimap = make_trimap(alpha, *radii)
     if happens(rng, settings.strokes):
         trimap[_strokes(trimap == UNKNOWN, rng)] = UNKNOWN
+    if happens(rng, settings.patches):
+        trimap[_strokes(np.ones(trimap.shape, np.bool_), rng) | _blobs(trimap.shape, rng)] = UNKNOWN
+    if happens(rng, settings.pieces):
+        trimap[_pieces(trimap == FOREGROUND, rng)] = UNKNOWN
     if happens(rng, settings.unknown_foreground):
         trimap[trimap == FOREGROUND] = UNKNOWN
     if settings.never_empty and not (trimap != UNKNOWN).any():
@@ -97,3 +105,20 @@ def _strokes(unknown: npt.NDArray[np.bool_], rng: Rng) -> npt.NDArray[np.bool_]:
         thickness = max(2, round(size * float(np.exp(rng.uniform(np.log(0.02), np.log(0.12))))))
         cv2.polylines(mask, [line], False, 1, thickness)
     return mask > 0
+
+
+def _blobs(shape: tuple[int, ...], rng: Rng) -> npt.NDArray[np.bool_]:
+    """One to four filled ellipses anywhere, the largest half as wide as the picture, as a mask [H, W]."""
+    mask = np.zeros(shape, np.uint8)
+    for _ in range(int(rng.integers(1, 5))):
+        centre = [int(rng.integers(length)) for length in shape[::-1]]
+        axes = np.rint(max(shape) * np.exp(rng.uniform(np.log(0.02), np.log(0.25), 2))).astype(int)
+        cv2.ellipse(mask, centre, axes.tolist(), rng.uniform(0, 180), 0, 360, 1, cv2.FILLED)
+    return mask > 0
+
+
+def _pieces(solid: npt.NDArray[np.bool_], rng: Rng) -> npt.NDArray[np.bool_]:
+    """Each connected piece of a mask [H, W] with a chance of a half, as a mask."""
+    count, labels = cv2.connectedComponents(solid.astype(np.uint8))
+    chosen = rng.random(count) < 0.5
+    return chosen[labels] & solid

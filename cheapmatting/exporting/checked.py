@@ -22,7 +22,7 @@ from ..images import read_image
 from ..model.network import CheapMatting
 from ..trimap import encode_trimap, read_trimap
 from .formats import FORMATS, Run
-from .whole import LARGEST, TRIMAPS, WholeNetwork
+from .whole import LARGEST, TRIMAPS, WholeNetwork, as_plane
 
 # [N, H, W]; the padding is nothing, even, odd and larger than the image.
 SIZES = ((1, 96, 160), (1, 31, 45), (2, 97, 130), (1, 200, 333), (1, 1, 70))
@@ -106,10 +106,9 @@ def _checked(network: CheapMatting, run: Run, precision: str, trimap: str) -> st
     for count, height, width in SIZES:
         image, one_hot = _pictures(count, height, width)
         expected = network(torch.cat([image, one_hot], dim=1)) * one_hot[:, 1:2] + one_hot[:, 2:]
-        plane = one_hot[:, 1:2] * 128 + one_hot[:, 2:] * 255
         at = f"at {count} x {height} x {width}"
         try:
-            alpha = run(image, plane if trimap == "plane" else one_hot)
+            alpha = run(image, as_plane(one_hot) if trimap == "plane" else one_hot)
         except Exception as error:  # each runtime has its own
             raise UserError(f"not written: the exported file does not run {at}: {_first_line(error)}") from error
         if alpha.shape != expected.shape:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from atldas.common.errors import UserError
 
-from .whole import WholeNetwork
+from ..inference.engines.graphs import OPSET
+from .whole import WholeNetwork, as_plane
 
-OPSET = 17
 INPUTS, OUTPUT = ("image", "trimap"), "alpha"
 METADATA = "metadata.json"  # in files of PyTorch
 Run = Callable[[Tensor, Tensor], Tensor]
@@ -45,7 +45,7 @@ def _example(network: WholeNetwork, batch: int = 1) -> tuple[Tensor, Tensor]:
     trimap = torch.zeros(size[0], 3, *size[1:])
     trimap[:, 0, :100], trimap[:, 1, 100:200], trimap[:, 2, 200:] = 1, 1, 1
     if network.plane:
-        trimap = trimap[:, 1:2] * 128 + trimap[:, 2:] * 255
+        trimap = as_plane(trimap)
     return torch.rand(size[0], 3, *size[1:], generator=generator), trimap
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..inference.engines.rewriting import for_graphs
-from ..model.hints import NOISE
+from ..model.hints import NOISE, filled_in
 from ..model.network import CheapMatting
-from ..model.padding import MULTIPLE, SMALLEST
+from ..model.padding import MULTIPLE, SMALLEST, reflected
 
 TRIMAPS = {"one-hot": 3, "plane": 1}  # kind -> channels
 # Of the pyramid of the hints. More of them change nothing: a level of one pixel is that pixel.
@@ -60,6 +60,11 @@ class WholeNetwork(nn.Module):
         return alpha.clamp(0, 1) * unknown + foreground
 
 
+def as_plane(one_hot: Tensor) -> Tensor:
+    """One-hot trimaps [N, 3, H, W] as a grey plane [N, 1, H, W] of 0, 128 and 255."""
+    return one_hot[:, 1:2] * 128 + one_hot[:, 2:] * 255
+
+
 def _at_least(size: int, smallest: int) -> int:
     """max(size, smallest) that stays a symbol: a tracer's sizes are tensors, torch.export's are SymInts."""
     if torch.jit.is_tracing():
@@ -71,8 +76,7 @@ def _mirrored(size: int) -> tuple[Tensor, int]:
     """As `padding.pad`: the source of every padded position, and the padding in front."""
     padded = _at_least((size + MULTIPLE - 1) // MULTIPLE, SMALLEST // MULTIPLE) * MULTIPLE  # short for torch.export
     before = (padded - size) // 2
-    index = (torch.arange(padded) - before) % (2 * size)
-    return torch.where(index < size, index, 2 * size - 1 - index), before
+    return reflected(torch.arange(padded) - before, size), before
 
 
 def _hints(x: Tensor) -> Tensor:
@@ -94,14 +98,7 @@ def _spread(known: Tensor) -> Tensor:
     levels = [known]
     for level in range(LEVELS):
         levels.append(_halved(_halved(levels[-1], 2, height, level), 3, width, level))
-    total, share = levels.pop().split((3, 1), dim=1)
-    filled = total / share.clamp_min(1e-12)
-    for kept in reversed(levels):
-        total, share = kept.split((3, 1), dim=1)
-        trust = share.sqrt().sqrt()
-        coarse = F.interpolate(filled, size=kept.shape[2:], mode="bilinear")
-        filled = total * (trust / share.clamp_min(1e-12)) + (1 - trust) * coarse
-    return filled
+    return filled_in(levels)
 
 
 def _halved(x: Tensor, axis: int, size: int, level: int) -> Tensor:

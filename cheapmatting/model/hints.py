@@ -57,9 +57,15 @@ def spread(known: Tensor) -> Tensor:
     levels = [known]
     while max(levels[-1].shape[2:]) > 1:
         levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True))
-    total, share = levels.pop().split((3, 1), dim=1)  # [N, 3, 1, 1], [N, 1, 1, 1]
+    return filled_in(levels)
+
+
+def filled_in(levels: list[Tensor]) -> Tensor:
+    """The way up of `spread`: colours [N, 3, H, W] from a pyramid of [N, 4, ...], the finest level first."""
+    *finer, coarsest = levels
+    total, share = coarsest.split((3, 1), dim=1)  # [N, 3, 1, 1], [N, 1, 1, 1]
     filled = total / share.clamp_min(1e-12)
-    for level in reversed(levels):
+    for level in reversed(finer):
         total, share = level.split((3, 1), dim=1)
         # The fourth root: where a sixteenth of a pixel is known, it counts half. Linearly, far colours would win.
         trust = share.sqrt().sqrt()

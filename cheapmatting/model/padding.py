@@ -49,5 +49,10 @@ def _mirrored(size: int, device: torch.device) -> tuple[Tensor, int]:
     """Source index of every padded position, and the padding in front."""
     padded = padded_size(size)
     before = (padded - size) // 2
-    index = torch.arange(-before, padded - before, device=device) % (2 * size)
-    return torch.where(index < size, index, 2 * size - 1 - index), before
+    return reflected(torch.arange(-before, padded - before, device=device), size), before
+
+
+def reflected(places: Tensor, size: int) -> Tensor:
+    """Places on an axis of `size` that goes on mirrored, its edges repeated, as places on the axis itself."""
+    index = places % (2 * size)
+    return torch.where(index < size, index, 2 * size - 1 - index)

@@ -7,10 +7,10 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
-from atldas.common.config import Seed, config
+from atldas.common.config import FilePath, Seed, config
 
 from ..data.config import DataConfig, PairSize
 from .losses import Losses
@@ -61,13 +61,31 @@ class OptimizerConfig:
 
 
 @config
+class PhotographsConfig:
+    """Photographs with a true alpha, for judging only: files of one name in three folders or more.
+
+    Attributes:
+        images, truths: folders.
+        trimaps: a folder for each width of trimap, such as narrow and wide. Each is measured and logged by itself.
+    """
+
+    images: FilePath
+    truths: FilePath
+    trimaps: Annotated[tuple[FilePath, ...], MinLen(1)]
+
+
+@config
 class ValidationConfig:
-    """Every `every` steps the averaged weights are measured on `pairs` held-out pairs; the best are kept."""
+    """Every `every` steps the averaged weights are measured on `pairs` held-out pairs; the best are kept.
+
+    Where there are photographs, the best are those of the lowest mean over all their trimaps.
+    """
 
     every: Count = 1000
     pairs: Annotated[int, Ge(1), Le(100_000)] = 50
     seed: Seed = 1_000_003
     data: DataConfig | None = None  # None: as for training, with another seed
+    photographs: PhotographsConfig | None = None
 
 
 @config

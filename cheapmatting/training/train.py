@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,19 +24,18 @@ from atldas.common.device import bfloat16_pays
 from atldas.common.errors import UserError
 from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
-from atldas.common.runfolder import CHECKPOINT, CONFIG, LOG, RunLog, load_checkpoint, open_run, save_checkpoint
+from atldas.common.runfolder import CHECKPOINT, LOG, RunLog, open_run_together, save_checkpoint
 from atldas.common.schedule import warm_up_cosine
 from atldas.genotype import Genotype
 
-from ..data.config import make_source
 from ..data.sample import Batch, Sample
 from ..model import weights
 from ..model.lookup import MODEL, find_weights
 from ..model.network import CheapMatting
+from . import validation
 from .losses import weighted_losses
 from .recipe import OPTIMIZERS, TrainConfig
 from .stages import Stages
-from .validation import network_sad
 
 BEST, DIVERGED = "best.safetensors", "diverged_batch{}.pt"
 WRITES = (CHECKPOINT, LOG, CURVES, MODEL, BEST)
@@ -90,14 +89,9 @@ class Training:
                     f"{folder / CHECKPOINT}: does not fit this training: it is of another program, or the network has "
                     "changed since the run began; restore it, or begin again with another --out"
                 ) from error
-        if self.step > settings.all_steps:
-            raise UserError(
-                f"{folder}: steps: expected no fewer than the run has done: {self.step} in all stages, got "
-                f"{settings.all_steps}"
-            )
-        columns = ("loss", *settings.losses, "lr", "gradient_norm", "SAD")
+        columns = ("loss", *settings.losses, "lr", "gradient_norm", *validation.columns(settings))
         writes, stop = processes.rank() == 0, False
-        held_out = self._held_out() if writes else []
+        held_out = validation.held_out(settings) if writes else {}
         batches = self.stages.from_step(self.step)
         with (
             Interruption() as interruption,
@@ -124,8 +118,8 @@ class Training:
                 if settings.validation and self._due(settings.validation.every):
                     self.calibrate()
                     if writes:
-                        figures["SAD"] = self.validate(held_out, folder)
-                if log and (self.step % settings.log_every == 0 or "SAD" in figures):
+                        figures |= self.validate(held_out, folder)
+                if log and (self.step % settings.log_every == 0 or validation.PAIRS in figures):
                     log.write(self.step, figures)
                     bar.set_postfix(loss=f"{figures['loss']:.4f}", refresh=False)
                 bar.update()
@@ -181,13 +175,16 @@ class Training:
         with self._autocast():
             update_bn(coming, self.averaged)
 
-    def validate(self, held_out: list[Sample], folder: Path) -> float:
-        """SAD of the averaged weights on held-out pairs; the best weights so far become best.safetensors."""
-        value = network_sad(self.averaged, held_out, self.device)
+    def validate(self, held_out: Mapping[str, list[Sample]], folder: Path) -> dict[str, float]:
+        """SAD of the averaged weights on each set; the best weights so far become best.safetensors."""
+        figures = {
+            name: validation.network_sad(self.averaged, samples, self.device) for name, samples in held_out.items()
+        }
+        value = validation.judged(figures)
         if self.best is None or value < self.best:
             self.best = value
             weights.save(self.result(), folder / BEST, step=str(self.step), SAD=repr(value))
-        return value
+        return figures
 
     def result(self) -> CheapMatting:
         """The network with the averaged weights."""
@@ -219,13 +216,6 @@ class Training:
         """What the network sees of this process's batches `first` to `last` of a stage, the last one left out."""
         coming = itertools.islice(self.stages.batches(number, first), last - first)
         return (batch.to(self.device).inputs for batch in coming)
-
-    def _held_out(self) -> list[Sample]:
-        validation = self.settings.validation
-        if validation is None:
-            return []
-        source = make_source(validation.data or self.settings.data, validation.seed)
-        return [source[index] for index in range(validation.pairs)]
 
     def _require_finite(self, loss: float, gradient_norm: float) -> None:
         """Called before the optimizer's step, so that weights and checkpoints stay finite."""
@@ -292,7 +282,7 @@ def train(
     if processes.rank() == 0:
         weights.save(trained, folder / MODEL, steps=str(settings.all_steps))
         panels = [(name.replace("_", " "), (name,)) for name in ("loss", *settings.losses)]
-        draw_curves(folder, [*panels, *([("SAD on held-out pairs", ("SAD",))] if settings.validation else [])])
+        draw_curves(folder, [*panels, *([("SAD", tuple(validation.columns(settings)))] if settings.validation else [])])
     return trained
 
 
@@ -307,28 +297,14 @@ def _open(
     folder: Path, network: CheapMatting, settings: TrainConfig, resume: bool, start: str | Path | None
 ) -> dict[str, Any] | None:
     """The run's folder, made or opened by rank 0, and its checkpoint, if there is one, for every rank."""
-    state = None
-    if processes.rank() == 0:
-        cells = Genotype(
-            network.genotype.name, network.genotype.cells
-        )  # without its provenance, which changes no weight
-        variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
-        of_all = replace(
-            settings,
-            batch=settings.batch * processes.world_size(),
-            further_stages=tuple(
-                replace(stage, batch=stage.batch * processes.world_size()) for stage in settings.further_stages
-            ),
-        )
-        # After a process has died, torchrun starts the same command again.
-        resume = resume or (processes.restarted() and (folder / CONFIG).exists())
-        state = open_run(
-            folder, {**to_dict(of_all), "variant": variant, **_recorded(start)}, resume, WRITES, CHANGEABLE
-        )
-    processes.barrier()
-    if processes.rank() > 0 and (folder / CHECKPOINT).exists():
-        state = load_checkpoint(folder / CHECKPOINT)
-    return state
+    cells = Genotype(network.genotype.name, network.genotype.cells)  # without its provenance, which changes no weight
+    variant = {"genotype": cells.to_json(), "network": to_dict(network.config)}
+    count = processes.world_size()
+    stages = tuple(replace(stage, batch=stage.batch * count) for stage in settings.further_stages)
+    of_all = replace(settings, batch=settings.batch * count, further_stages=stages)
+    recorded = {**to_dict(of_all), "variant": variant, **_recorded(start)}
+    steps = ("steps of all stages", settings.all_steps)
+    return open_run_together(folder, recorded, resume, WRITES, CHANGEABLE, steps)
 
 
 def _recorded(start: str | Path | None) -> dict[str, Any]:

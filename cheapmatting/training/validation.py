@@ -1,17 +1,80 @@
-"""Measuring a network on fixed pairs: SAD."""
+"""Measuring a network on fixed pairs and on photographs: SAD."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..arrays import Floats
+from ..arrays import Bytes, Floats
+from ..data.config import make_source
 from ..data.sample import Sample, collate
 from ..evaluation.metrics import sad
-from ..trimap import known_pixels_kept
+from ..evaluation.pairing import pair_files
+from ..images import read_alpha, read_image, require_same_size
+from ..trimap import known_pixels_kept, read_trimap
+from .recipe import PhotographsConfig, TrainConfig
+
+PAIRS = "SAD"
+
+
+def held_out(settings: TrainConfig) -> dict[str, list[Sample]]:
+    """What the weights are measured on: `SAD` for held-out pairs, and such as `SAD narrow` for each folder of trimaps.
+
+    Raises:
+        UserError: a folder or an image of the photographs is missing, or sizes differ.
+    """
+    validation = settings.validation
+    if validation is None:
+        return {}
+    source = make_source(validation.data or settings.data, validation.seed)
+    sets = {PAIRS: [source[index] for index in range(validation.pairs)]}
+    if validation.photographs:
+        sets |= {name: list(samples.values()) for name, samples in photographs(validation.photographs).items()}
+    return sets
+
+
+def columns(settings: TrainConfig) -> list[str]:
+    """The names of `held_out`, without making it."""
+    validation = settings.validation
+    folders = validation.photographs.trimaps if validation and validation.photographs else ()
+    return [PAIRS, *map(_column, folders)]
+
+
+def _column(folder: str) -> str:
+    return f"{PAIRS} {Path(folder).name}"
+
+
+def photographs(folders: PhotographsConfig) -> dict[str, dict[str, Sample]]:
+    """For each folder of trimaps, the photographs by name.
+
+    Raises:
+        UserError: a folder or an image is missing, or sizes differ.
+    """
+    sets = {}
+    for folder in folders.trimaps:
+        samples = {}
+        for entry in pair_files(Path(folders.truths), Path(folder), images=Path(folders.images)).entries:
+            assert entry.image is not None  # they were paired by the images
+            image, alpha, trimap = read_image(entry.image), read_alpha(entry.truth), read_trimap(entry.trimap)
+            require_same_size(entry.truth, alpha, entry.image, image)
+            require_same_size(entry.trimap, trimap, entry.image, image)
+            samples[entry.name] = Sample.of_image(_in_0_to_1(image), _in_0_to_1(alpha), trimap)
+        sets[_column(folder)] = samples
+    return sets
+
+
+def _in_0_to_1(levels: Bytes) -> Floats:
+    return np.asarray(levels / np.float32(255), np.float32)
+
+
+def judged(figures: Mapping[str, float]) -> float:
+    """By what the best weights are kept: the mean over the photographs' sets or, without any, the pairs' SAD."""
+    of_photographs = [value for name, value in figures.items() if name != PAIRS]
+    return float(np.mean(of_photographs or list(figures.values())))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spaces import INPUT_SHAPE, AnyNetwork, spaces
+from spaces import INPUT_SHAPE, SMALL_SPACE, AnyNetwork, spaces
 from torch import Tensor, nn
 
 from atldas.budget import BudgetConfig, make_budget
@@ -59,36 +59,25 @@ def test_a_supernets_child_has_the_peak_of_the_fixed_network(space: Space, seed:
     assert PeakMemory(supernet, INPUT_SHAPE).of(child) == peak_memory(fixed, INPUT_SHAPE)
 
 
-SPACE = Space.from_dict(
-    {
-        "schema": 2, "name": "small",
-        "cells": {"normal": {"inputs": 1, "nodes": 2, "inputs_per_node": "all",
-                             "operations": ["skip_connect", "nor_conv_3x3"]}},
-        "choices": {"width": [4, 2, 6], "extra": [False, True]},
-    },
-    "test",
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("also", [{}, {"gmacs": 30e-6}])
 def test_no_child_over_the_peak_is_drawn_or_proposed_and_none_within_is_left_out(also: dict[str, float]) -> None:
-    supernet = Supernet(SPACE, lambda builder: AnyNetwork(builder, SPACE))
+    supernet = Supernet(SMALL_SPACE, lambda builder: AnyNetwork(builder, SMALL_SPACE))
     macs, peak = mac_tables(supernet, INPUT_SHAPE), PeakMemory(supernet, INPUT_SHAPE)
-    every = list(SPACE.enumerate())
+    every = list(SMALL_SPACE.enumerate())
     limit = sorted(peak.of(child) for child in every)[len(every) // 3]
     most = also.get("gmacs", 1.0) * 1e9
     within = {child for child in every if peak.of(child) <= limit and macs.of(child) <= most}
     assert 3 < len(within) < len(every) // 2
     config = from_dict(BudgetConfig, {"peak_mib": limit / MIB, **also}, "test")
     budget = make_budget(config, macs, parameter_tables(supernet), peak)
-    distribution = Distribution(SPACE)
+    distribution = Distribution(SMALL_SPACE)
     assert {child for _, child in budget.most_probable(distribution, len(every))} == within
     assert set(budget.sample(distribution, torch.Generator().manual_seed(0), count=60)) <= within
     assert [budget.allows(child) for child in every] == [child in within for child in every]
 
 
 def test_a_peak_that_no_child_keeps_is_refused() -> None:
-    supernet = Supernet(SPACE, lambda builder: AnyNetwork(builder, SPACE))
+    supernet = Supernet(SMALL_SPACE, lambda builder: AnyNetwork(builder, SMALL_SPACE))
     config = from_dict(BudgetConfig, {"peak_mib": 1e-5}, "test")
     with pytest.raises(UserError, match="peak_mib: expected a limit that some child keeps, got 1e-05; raise it"):
         make_budget(

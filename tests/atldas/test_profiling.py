@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from small_search import CPU, data_folder, experiment
-from spaces import INPUT_SHAPE, AnyNetwork
+from spaces import INPUT_SHAPE, SMALL_SPACE, AnyNetwork
 
 from atldas import latency, profiling
 from atldas.budget import Budget, BudgetConfig, make_budget
@@ -27,23 +27,12 @@ from atldas.peak_memory import PeakMemory
 from atldas.profile_file import LatencyProfile
 from atldas.profiling import profile
 from atldas.searching import search
-from atldas.space import Space
 from atldas.supernet import Supernet
-
-SPACE = Space.from_dict(
-    {
-        "schema": 2, "name": "small",
-        "cells": {"normal": {"inputs": 1, "nodes": 2, "inputs_per_node": "all",
-                             "operations": ["skip_connect", "nor_conv_3x3"]}},
-        "choices": {"width": [4, 2, 6], "extra": [False, True]},
-    },
-    "test",
-)  # fmt: skip
 
 
 def supernet() -> Supernet:
     torch.manual_seed(0)
-    return Supernet(SPACE, lambda builder: AnyNetwork(builder, SPACE))
+    return Supernet(SMALL_SPACE, lambda builder: AnyNetwork(builder, SMALL_SPACE))
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -52,7 +41,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def profiled(folder: Path, **options: Any) -> LatencyProfile | None:
-    return profile(SPACE, supernet(), INPUT_SHAPE, CPU, 2, folder, fitted=6, checked=3, **options)
+    return profile(SMALL_SPACE, supernet(), INPUT_SHAPE, CPU, 2, folder, fitted=6, checked=3, **options)
 
 
 def test_the_profile_says_what_was_measured_and_where(tmp_path: Path) -> None:
@@ -94,7 +83,7 @@ def test_an_interrupted_profile_goes_on_where_it_was(tmp_path: Path, monkeypatch
     assert kept and resumed[: len(kept)] == kept
     assert len({tuple(row[key] for key in ("round", "kind", "name", "part")) for row in resumed}) == len(resumed)
     with pytest.raises(UserError, match="rounds was 2, now 3"):
-        profile(SPACE, supernet(), INPUT_SHAPE, CPU, 3, tmp_path / "p", resume=True, fitted=6, checked=3)
+        profile(SMALL_SPACE, supernet(), INPUT_SHAPE, CPU, 3, tmp_path / "p", resume=True, fitted=6, checked=3)
 
 
 def test_no_child_over_a_budget_of_milliseconds_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +94,7 @@ def test_no_child_over_a_budget_of_milliseconds_is_drawn(tmp_path: Path, monkeyp
     assert found is not None
     macs = mac_tables(network, INPUT_SHAPE)
     tables = found.tables(macs, "profile")
-    distribution, generator = Distribution(SPACE), torch.Generator().manual_seed(0)
+    distribution, generator = Distribution(SMALL_SPACE), torch.Generator().manual_seed(0)
     free = [tables.of(distribution.sample(generator, uniform=True)) for _ in range(200)]
     limit = sorted(free)[60]
     settings = from_dict(BudgetConfig, {"latency_ms": limit, "profile": str(tmp_path / "p" / "profile.yaml")}, "test")
@@ -189,4 +178,4 @@ def test_faults(
 
 def test_a_space_of_too_few_children_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected 40000000 children or more"):
-        profile(SPACE, supernet(), INPUT_SHAPE, CPU, 1, tmp_path / "p", fitted=10**7, checked=10**7)
+        profile(SMALL_SPACE, supernet(), INPUT_SHAPE, CPU, 1, tmp_path / "p", fitted=10**7, checked=10**7)

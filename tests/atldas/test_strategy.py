@@ -9,6 +9,8 @@ import torch
 from stripes import choice_context
 
 from atldas.budget import Budget
+from atldas.common.config import from_dict
+from atldas.common.errors import UserError
 from atldas.genotype import Genotype
 from atldas.strategies import STRATEGIES
 from atldas.strategy import Context, Strategy
@@ -79,3 +81,13 @@ def test_every_strategy_fulfils_the_protocol(name: str) -> None:
     made = STRATEGIES[name]
     assert dataclasses.is_dataclass(made.Options)
     assert [member for member in members if not hasattr(made, member)] == []
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_absurd_counts_are_refused_at_once(name: str) -> None:
+    options = STRATEGIES[name].Options
+    counts = [field.name for field in dataclasses.fields(options) if type(field.default) is int]
+    for count in counts:
+        if not count.endswith("_steps"):  # those cost nothing until they are done
+            with pytest.raises(UserError, match=f"strategy_options.{count}: expected "):
+                from_dict(options, {count: 10**9}, "search.yaml", at="strategy_options")

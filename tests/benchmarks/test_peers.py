@@ -48,6 +48,15 @@ def test_pair_sets_share_their_pictures(peers):
         assert ((wide.trimap == 128) >= (narrow.trimap == 128)).all()
 
 
+def test_photographs_have_a_line_each_and_a_mean(peers):
+    results = {"narrow": {"a": [{"SAD": 1.0}, {"SAD": 3.0}], "b": [{"SAD": 0.5}, {"SAD": 0.25}]}}
+    assert peers.photograph_table(["cat", "dog"], results).splitlines()[2:] == [
+        "| narrow | cat | 1.00 | 0.50 |",
+        "| narrow | dog | 3.00 | 0.25 |",
+        "| narrow | mean | 2.00 | 0.38 |",
+    ]
+
+
 def test_crops_hold_what_is_unknown(peers):
     trimap = np.zeros((300, 400), np.uint8)
     trimap[20:60, 300:340] = 128

@@ -16,6 +16,15 @@ from atldas.operations import conv_bn
 from atldas.space import CellSpace, Space
 
 INPUT_SHAPE = (1, 3, 9, 8)
+SMALL_SPACE = Space.from_dict(
+    {
+        "schema": 2, "name": "small",
+        "cells": {"normal": {"inputs": 1, "nodes": 2, "inputs_per_node": "all",
+                             "operations": ["skip_connect", "nor_conv_3x3"]}},
+        "choices": {"width": [4, 2, 6], "extra": [False, True]},
+    },
+    "test",
+)  # fmt: skip
 OPERATIONS = ("none", "skip_connect", "nor_conv_3x3", "avg_pool_3x3", "sep_conv_3x3")
 CHOICES: dict[str, tuple[Any, ...]] = {
     "stem": ("plain", "deep"),

@@ -48,6 +48,16 @@ def test_a_second_start_needs_resume(tmp_path: Path, progress: str) -> None:
     assert opened(tmp_path, resume=True) == ({"step": 7} if progress == "checkpoint" else None)
 
 
+def test_fewer_steps_than_are_done_are_refused_and_the_settings_kept(tmp_path: Path) -> None:
+    opened(tmp_path)
+    save_checkpoint(tmp_path / "checkpoint.pt", {"step": 7})
+    fewer = {**SETTINGS, "inner": {"steps": 6, "none": None}}
+    with pytest.raises(UserError, match=r"^inner\.steps: expected at least 7, the steps done, got 6$"):
+        open_run(tmp_path, fewer, True, WRITES, ("inner.steps",), ("inner.steps", 6))
+    assert read_yaml(tmp_path / "config.yaml")["inner"]["steps"] == 3
+    assert open_run(tmp_path, fewer, True, WRITES, ("inner.steps",), ("inner.steps", 7)) == {"step": 7}
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_run_without_a_step_may_be_replaced(tmp_path: Path, resume: bool) -> None:
     opened(tmp_path)

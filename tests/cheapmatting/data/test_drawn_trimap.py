@@ -18,7 +18,7 @@ from cheapmatting.trimap import make_trimap
 @given(seed=st.integers(0, 10_000))
 def test_no_drawn_trimap_is_wrong_and_something_is_known(seed):
     alpha = soft_disc()
-    often = TrimapConfig(wide=0.5, uneven=0.5, strokes=0.5, unknown_foreground=0.3)
+    often = TrimapConfig(wide=0.5, uneven=0.5, strokes=0.5, patches=0.5, pieces=0.5, unknown_foreground=0.3)
     trimap = drawn_trimap(alpha, np.random.default_rng(seed), often)
     assert trimap.dtype == np.uint8 and set(np.unique(trimap)) <= {0, 128, 255}
     assert np.all(alpha[trimap == 255] > 253.5 / 255) and np.all(alpha[trimap == 0] < 1.5 / 255)
@@ -86,6 +86,34 @@ def test_strokes_and_unknown_foregrounds_only_add_unknown():
         )
         assert np.all(stroked[plain == 128] == 128) and (stroked == 128).sum() > (plain == 128).sum()
         assert not (whole == 255).any() and np.array_equal(whole == 0, plain == 0)
+
+
+def test_patches_reach_what_is_solid_and_plain():
+    alpha = straight_edge(128, 128)
+    base = TrimapConfig(wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0, radii=(1.0, 2.0))
+    shares = []
+    for seed in range(40):
+        plain, patched = (
+            drawn_trimap(alpha, np.random.default_rng(seed), replace(base, patches=chance)) for chance in (0.0, 1.0)
+        )
+        added = (patched == 128) & (plain != 128)
+        assert np.array_equal(patched[~added], plain[~added])
+        shares.append((added[:, :60].mean(), added[:, 68:].mean()))
+    background, foreground = np.mean(shares, axis=0)
+    assert 0.05 < background < 0.5 and 0.05 < foreground < 0.5
+
+
+def test_pieces_are_left_unknown_as_a_whole():
+    alpha = np.zeros((64, 64), np.float32)
+    alpha[8:24, 8:24] = alpha[40:56, 40:56] = 1
+    base = TrimapConfig(wide=0.0, uneven=0.0, strokes=0.0, unknown_foreground=0.0, radii=(1.0, 1.0), pieces=1.0)
+    kept = []
+    for seed in range(80):
+        trimap = drawn_trimap(alpha, np.random.default_rng(seed), base)
+        shares = (trimap[10:22, 10:22] == 255).mean(), (trimap[42:54, 42:54] == 255).mean()
+        assert set(shares) <= {0.0, 1.0}
+        kept.append(shares)
+    assert np.all(np.abs(np.mean(kept, axis=0) - 0.5) < 0.2) and {(0.0, 1.0), (1.0, 0.0)} <= set(kept)
 
 
 def test_even_radii_are_whole_inclusive_and_drawn_apart():

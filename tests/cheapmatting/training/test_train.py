@@ -187,7 +187,7 @@ def test_a_file_of_ones_own_is_not_replaced(tmp_path: Path) -> None:
 
 def test_resuming_with_fewer_steps_than_are_done(tmp_path: Path) -> None:
     assert train(small_network(), settings(steps=3, validation=None), tmp_path, CPU) is not None
-    with pytest.raises(UserError, match=r"steps: expected no fewer than the run has done: 3 in all stages, got 2"):
+    with pytest.raises(UserError, match=r"steps of all stages: expected at least 3, the steps done, got 2"):
         train(small_network(), settings(steps=2, validation=None), tmp_path, CPU, resume=True)
     assert train(small_network(), settings(steps=3, validation=None), tmp_path, CPU, resume=True) is not None
 
@@ -253,7 +253,7 @@ def test_the_weights_of_the_lowest_sad_are_kept(monkeypatch: pytest.MonkeyPatch,
         seen.append(tensors(network.module))  # type: ignore[arg-type]
         return next(values)
 
-    monkeypatch.setattr(train_module, "network_sad", measured)
+    monkeypatch.setattr(train_module.validation, "network_sad", measured)
     train(small_network(), settings(steps=4, validation={"every": 1, "pairs": 1}), tmp_path, CPU)
     assert tensors(weights.load(tmp_path / "best.safetensors")) == seen[1]
     assert tensors(weights.load(tmp_path / "model.safetensors")) == seen[3]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from small import samples, small_network
+from small import samples, small_network, training_settings
 from torch import Tensor, nn
 
+from atldas.common.errors import UserError
 from cheapmatting.data.sample import collate
 from cheapmatting.evaluation.metrics import sad
-from cheapmatting.training.validation import half_everywhere, mean_sad, network_sad, predict
+from cheapmatting.images import write_image
+from cheapmatting.training.recipe import TrainConfig
+from cheapmatting.training.validation import columns, half_everywhere, held_out, judged, mean_sad, network_sad, predict
 
 CPU = torch.device("cpu")
 
@@ -62,6 +69,46 @@ def test_the_truth_has_no_error_and_half_everywhere_has() -> None:
     half = half_everywhere(pairs[0])
     assert set(np.unique(half)) <= {np.float32(0), np.float32(0.5), np.float32(1)}
     np.testing.assert_array_equal(half == 0.5, pairs[0].trimap == 128)
+
+
+def photographs(folder: Path, shapes: Sequence[tuple[int, int]]) -> TrainConfig:
+    """Settings with photographs of these sizes, the truth in their red channel, and two folders of trimaps."""
+    rng = np.random.default_rng(0)
+    for number, shape in enumerate(shapes):
+        image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        trimaps = {"narrow": np.full(shape, 128, np.uint8), "wide": np.full(shape, 128, np.uint8)}
+        trimaps["narrow"][: shape[0] // 2] = 0
+        image[: shape[0] // 2, :, 0] = 0  # as the narrow trimap says
+        for name, pixels in {"image": image, "truth": image[..., 0], **trimaps}.items():
+            (folder / name).mkdir(exist_ok=True)
+            write_image(folder / name / f"{number}.png", pixels)
+    places = {"images": "image", "truths": "truth"}
+    given: dict[str, Any] = {key: str(folder / name) for key, name in places.items()}
+    given["trimaps"] = [str(folder / "narrow"), str(folder / "wide")]
+    return training_settings(validation={"every": 1, "pairs": 2, "photographs": given})
+
+
+def test_photographs_of_any_size_are_a_set_for_each_folder_of_trimaps(tmp_path: Path) -> None:
+    settings = photographs(tmp_path, [(9, 14), (20, 6)])
+    sets = held_out(settings)
+    assert list(sets) == columns(settings) == ["SAD", "SAD narrow", "SAD wide"]
+    assert [sample.alpha.shape for sample in sets["SAD narrow"]] == [(9, 14), (20, 6)] and len(sets["SAD"]) == 2
+    figures = {name: network_sad(Knowing(), pairs, CPU) for name, pairs in sets.items()}
+    assert figures["SAD"] > 0 and figures["SAD narrow"] == figures["SAD wide"] == 0
+    for sample in sets["SAD wide"]:
+        np.testing.assert_array_equal(sample.image[..., 0], sample.alpha)
+
+
+def test_photographs_judge_where_there_are_some() -> None:
+    assert judged({"SAD": 1.0}) == 1.0
+    assert judged({"SAD": 1.0, "SAD narrow": 4.0, "SAD wide": 6.0}) == 5.0
+
+
+def test_a_photograph_of_another_size_than_its_trimap_is_named(tmp_path: Path) -> None:
+    settings = photographs(tmp_path, [(9, 14)])
+    write_image(tmp_path / "wide" / "0.png", np.full((9, 13), 128, np.uint8))
+    with pytest.raises(UserError, match=r"wide/0\.png: expected 14 x 9 pixels"):
+        held_out(settings)
 
 
 def test_gradients_are_left_alone() -> None:
