@@ -22,7 +22,7 @@ from atldas.common.atomic import write_text
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.images import read_alpha, read_image
 from cheapmatting.inference.matte import Matter
-from cheapmatting.inference.memory import ARRAYS, PROCESS, bytes_per_pixel
+from cheapmatting.inference.memory import needed
 from cheapmatting.model.weights import load
 from cheapmatting.rough_trimap import fitted
 from cheapmatting.trimap import UNKNOWN, known_pixels_kept, read_trimap
@@ -52,7 +52,7 @@ def main() -> None:
             size, unknown = trimap.size, trimap == UNKNOWN
             alphas = {"whole": Matter(network, "cpu", engine="torch").matte(image, trimap)}
             for share in (2, 4):
-                bound = int(PROCESS + ARRAYS * size + size / share * bytes_per_pixel(network, "torch"))
+                bound = needed(network, "torch", size, size // share)
                 tiled = Matter(network, "cpu", engine="torch", max_memory=bound)
                 alphas[f"tiles of 1/{share}"] = tiled.matte(image, trimap)
             alphas["half the scale"] = _at_half(Matter(network, "cpu", engine="torch"), image, trimap)

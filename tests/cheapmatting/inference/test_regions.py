@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +14,14 @@ from small import photograph, small_network
 
 from atldas.common.errors import UserError
 from cheapmatting.inference import windows
+from cheapmatting.inference.engines.choice import ENGINES
 from cheapmatting.inference.matte import Matter
-from cheapmatting.inference.memory import bytes_per_pixel, largest
+from cheapmatting.inference.memory import COSTS, bytes_per_pixel, largest, needed
 from cheapmatting.inference.options import parse_memory
 from cheapmatting.inference.regions import SMALLEST_TILE, regions
 from cheapmatting.inference.windows import alpha_in_windows, spans
 from cheapmatting.model.blocks import FullHead, HalfHead
+from cheapmatting.model.weights import load
 
 
 @settings(max_examples=40, deadline=None)
@@ -99,6 +104,28 @@ def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() 
     assert np.abs(alpha - whole).mean() < 0.1
 
 
+@pytest.mark.parametrize("engine", COSTS)
+def test_a_matte_takes_no_more_than_estimated(engine: str) -> None:
+    pytest.importorskip(ENGINES[engine].package, reason=f"needs {engine}")
+    if engine != "torch":
+        pytest.importorskip("onnx", reason=f"{engine} reads the network as ONNX")
+    code = """
+import resource, sys
+from atldas.common.machine import prepare
+prepare()
+import numpy as np
+from cheapmatting import Matter
+matter = Matter(device="cpu", engine=sys.argv[1], precision="fp32")
+trimap = np.zeros((1024, 1024), np.uint8)
+trimap[300:500], trimap[500:] = 128, 255
+matter.matte(np.random.default_rng(0).integers(0, 256, (1024, 1024, 3)).astype(np.uint8), trimap)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code, engine], check=True, capture_output=True, text=True)
+    peak, estimate = int(done.stdout) * 1024, needed(load("cheapmatting-light"), engine, 2**20, 2**20)
+    assert 0.6 * estimate < peak < estimate
+
+
 def test_sizes_of_memory() -> None:
     assert [parse_memory(t) for t in ("2GiB", "1500 mb", "0.5gib", "700000000")] == [
         2**31,
@@ -112,6 +139,7 @@ def test_sizes_of_memory() -> None:
     network = small_network()
     assert largest(network, "torch", None, 100) == float("inf")
     assert largest(network, "torch", 2**31, 10**6) < 2**31 / bytes_per_pixel(network, "torch")
+    assert largest(network, "openvino", needed(network, "openvino", 10**6, 5000), 10**6) == pytest.approx(5000, abs=1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2000), (31, 31)])
