@@ -29,18 +29,17 @@ from .table_driven import BENCHMARKS, Benchmark, Driver, TableOracle
 from .tables import Table
 
 LOOKUPS = "lookups.csv"
+EXAMPLES = """examples:
+  atldas benchmark nasbench201 --table nasbench201.csv.gz --units 20 --out runs/regret
+  atldas benchmark nasbench201 --table nasbench201.csv.gz --supernet search.yaml --out runs/quality
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `atldas benchmark`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (
         "Without --supernet: strategies ask a table instead of training; curves of the best so far, in seconds.\n"
         "With --supernet: how well supernets rank NAS-Bench-201's cells, for each training sampler."
-    )
-    parser.epilog = (
-        "examples:\n  atldas benchmark nasbench201 --table nasbench201.csv.gz --units 20 --out runs/regret\n"
-        "  atldas benchmark nasbench201 --table nasbench201.csv.gz --supernet search.yaml --out runs/quality"
     )
     parser.add_argument("benchmark", choices=tuple(BENCHMARKS), help="whose table it is")
     parser.add_argument("--table", type=Path, required=True, help="a .csv, .csv.gz or .json file, see atldas/tables.py")

@@ -10,12 +10,25 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .common.errors import UserError
-from .common.verbs import Verbs, interrupted, run_command
+from .common.verbs import Verbs, add_verb, interrupted, run_command
 
 if TYPE_CHECKING:
     from .genotype import Genotype
 
-# Verbs whose arguments and work are `add_arguments` and `run` of a module.
+SEARCH_EXAMPLES = """examples:
+  atldas search nasbench201 --set task_options.folder=cifar10/train --out runs/first
+  atldas search search.yaml --out runs/first --resume
+  torchrun --standalone --nproc-per-node=2 --no-python atldas search search.yaml --out runs/two
+"""
+TRAIN_EXAMPLES = """examples:
+  atldas train runs/first search.yaml --out runs/found
+  atldas train darts_v2 training.yaml --set training.steps=50000 --out runs/darts
+"""
+SHOW_EXAMPLES = """examples:
+  atldas show darts_v2 --out cells.png
+  atldas show runs/first --json
+"""
+# Verbs whose arguments, examples and work are `add_arguments`, `EXAMPLES` and `run` of a module.
 MODULES = {
     "export": (
         "atldas.exporting.command",
@@ -40,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_verbs(verbs: Verbs) -> None:
     _add_search_and_train(verbs)
-    show = verbs.add_parser("show", help="print a genotype as a table, and draw it")
+    show = add_verb(verbs, "show", "print a genotype as a table, and draw it", SHOW_EXAMPLES)
     show.add_argument("genotype", help="a genotype's file, a run's folder, a model's file, or a shipped name")
     show.add_argument("--json", action="store_true", help="print it as JSON, for other programs")
     show.add_argument("--out", type=Path, metavar="CELLS.png", help="draw the cells to this PNG or SVG file")
@@ -48,11 +61,13 @@ def _add_verbs(verbs: Verbs) -> None:
 
 
 def _add_search_and_train(verbs: Verbs) -> None:
-    search = verbs.add_parser("search", help="run a search that a YAML file describes; also under torchrun")
+    search = add_verb(verbs, "search", "run a search that a YAML file describes; also under torchrun", SEARCH_EXAMPLES)
     search.add_argument("experiment", help="the experiment's YAML file, or a shipped name such as nasbench201")
     search.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
     search.set_defaults(handler=_search)
-    train = verbs.add_parser("train", help="train the network of a genotype from scratch; also under torchrun")
+    train = add_verb(
+        verbs, "train", "train the network of a genotype from scratch; also under torchrun", TRAIN_EXAMPLES
+    )
     train.add_argument("genotype", help="a genotype's file, a run's folder, a model's file, or a shipped name")
     train.add_argument("experiment", help="a YAML file: a search's with a section `training`, or one of its own")
     train.add_argument("--out", type=Path, help="the run's folder (default: runs/train_<genotype's name>)")

@@ -29,6 +29,11 @@ from .tables import Table, table_code
 
 SEARCHES, LOOKUPS = "searches", "lookups.csv"
 WRITES = (SEARCHES, RUNS, SUMMARY, MARKDOWN, PICTURE, LOOKUPS)
+EXAMPLES = """examples:
+  atldas compare search.yaml --strategies atldas,random,evolution --seeds 0..4 --jobs 2 --out runs/compared
+  atldas compare search.yaml --strategies atldas,evolution --set-for evolution strategy_options.cycles=50 \\
+      --out runs/compared --resume
+"""
 CHANGEABLE = ("strategies", "seeds", "table", "column")  # when a comparison is resumed
 
 
@@ -124,12 +129,7 @@ def _looked_up(row: RunRow, genotype: Genotype, table: Table, before: Sequence[M
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `atldas compare`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = "Run a search for each strategy and seed, and put what they found and cost side by side."
-    parser.epilog = (
-        "example:\n  atldas compare search.yaml --strategies atldas,random,evolution --seeds 0..4 --jobs 2 \\\n"
-        "      --set-for evolution strategy_options.cycles=50 --out runs/compared"
-    )
     parser.add_argument("experiment", help="a search's YAML file or shipped name; strategy and seed are replaced")
     parser.add_argument("--strategies", required=True, metavar="A,B,C", help="names, or package.module:Class")
     parser.add_argument("--seeds", default="0..2", metavar="0..4", help="such as 0..4 or 1,5,7 (default: 0..2)")

@@ -23,6 +23,10 @@ from .genotype import Genotype
 from .halving import one_line
 from .searching import Search
 
+EXAMPLES = """examples:
+  atldas pareto runs/first --gmacs 4,6,8
+  atldas pareto runs/first --latency-ms 10,20 --profile profiles/darts/profile.yaml --out runs/fast
+"""
 KINDS = ("gmacs", "mparameters", "latency_ms")
 UNITS = {"gmacs": 1e9, "mparameters": 1e6, "latency_ms": 1.0}
 NAMES = {"gmacs": "GMACs", "mparameters": "million parameters", "latency_ms": "milliseconds"}

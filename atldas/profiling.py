@@ -55,8 +55,6 @@ class Row(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `atldas profile`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     parser.add_argument("space", help="a space's file, or a shipped name")
     parser.add_argument("experiment", nargs="?", help="a search's YAML file, whose task builds the network "
                         "(default: classification)")  # fmt: skip

@@ -22,6 +22,10 @@ from .common.runfolder import CONFIG, read_log
 from .genotype import Genotype
 from .probabilities import LEARNT, PROBABILITIES, History, learnt_in_words, read_probabilities
 
+EXAMPLES = """examples:
+  atldas report runs/first
+  atldas report runs/first runs/second --out both.html
+"""
 CANDIDATES = 30  # rows of the table that are shown
 STYLE = """
 :root { color-scheme: light; --ink: #1a202c; --soft: #4a5568; --line: #e2e8f0; --accent: #2b6cb0; }

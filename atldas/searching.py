@@ -229,9 +229,11 @@ class Search:
             self.strategy.select_for_training(self.step)
             if number in self.own:
                 losses.append(self.weights.add(self.task, batches[len(losses)], 1 / len(self.own)))
-        loss = float(processes.mean(torch.tensor(sum(losses) / len(losses), dtype=torch.float64, device=self.device)))
-        self.weights.move(self.step, loss)
-        return loss
+        mean = sum(losses) / len(losses)
+        if processes.world_size() > 1:  # Apple's GPUs, which have no float64, are alone
+            mean = float(processes.mean(torch.tensor(mean, dtype=torch.float64, device=self.device)))
+        self.weights.move(self.step, mean)
+        return mean
 
     def architecture_step(self, held_out: Any) -> float | None:
         """Let the strategy judge children on a held-out batch and move what it learns. Weights stand still."""

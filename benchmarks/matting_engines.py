@@ -50,7 +50,7 @@ SHARES = (0.25, 0.05)  # of unknown pixels
 # Engine, precision, region. The reference first: the others are measured against it.
 ROWS = [
     ("reference", "fp32", "exact"),
-    *((name, precision, "exact") for name, kind in ENGINES.items() for precision in kind.precisions),
+    *((name, precision, "exact") for name, kind in ENGINES.items() for precision in kind.places["cpu"].precisions),
     ("torch", "fp32", "near"),
 ]
 COLUMNS = ["network", "engine", "precision", "region", "size"]

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atldas import __version__
-from atldas.common.verbs import Verbs, interrupted, run_command
+from atldas.common.verbs import Verbs, add_verb, interrupted, run_command
 
 from .folder_options import add_folder_options, add_trimap_options
 from .inference.options import add_computing_options, add_output_options, computing, default_output, wanted
 
-# Verbs whose arguments and work are `add_arguments` and `run` of a module.
+# Verbs whose arguments, examples and work are `add_arguments`, `EXAMPLES` and `run` of a module.
 MODULES = {
     "web": ("cheapmatting.server.web_command", "a page to matte photographs on, from this machine alone"),
     "serve": ("cheapmatting.server.command", "matting behind HTTP, for other programs"),
@@ -22,10 +22,24 @@ MODULES = {
     "export": ("cheapmatting.exporting.command", "weights as ONNX, OpenVINO, TorchScript or pt2, checked"),
     "evaluate": ("cheapmatting.evaluation.evaluate", "SAD, MSE, Grad and Conn on a folder of images with known alpha"),
     "preview-data": ("cheapmatting.data.preview", "a picture of the pairs that a configuration makes"),
+    "doctor": ("cheapmatting.doctor", "what this machine computes with, what is missing, and a self-test"),
     "compose1k": ("cheapmatting.evaluation.compose1k", "the Composition-1K test set from your own copy of its parts"),
 }
 
 VARIANT = "a genotype, a model, a run's folder, or a shipped name: cheapmatting, default, cheapmatting-light"
+RUN_EXAMPLES = """examples:
+  cheapmatting run quickstart
+  cheapmatting run mine.yaml --out runs/mine --resume
+"""
+TRAIN_EXAMPLES = """examples:
+  cheapmatting train default --config train_small --out runs/mine
+  cheapmatting train runs/first/genotype.yaml --config training.yaml --set steps=4000
+  cheapmatting train cheapmatting-light --config training.yaml --from cheapmatting-light --out runs/tuned
+"""
+INFO_EXAMPLES = """examples:
+  cheapmatting info cheapmatting cheapmatting-light
+  cheapmatting info runs/mine mine.yaml --size 1920x1080
+"""
 MATTE_EXAMPLES = """examples:
   cheapmatting matte photo.jpg trimap.png -o cutout.png
   cheapmatting matte photo.jpg --mask mask.png --width 2% -o cutout.png
@@ -48,16 +62,16 @@ def _add_verbs(verbs: Verbs) -> None:
 
 
 def _add_run(verbs: Verbs) -> None:
-    verb = verbs.add_parser("run", help="search, build, train and matte, as one YAML file describes")
+    verb = add_verb(verbs, "run", "search, build, train and matte, as one YAML file describes", RUN_EXAMPLES)
     verb.add_argument("experiment", help="the experiment's YAML file, or a shipped one's name: quickstart")
     _add_run_options(verb)
     verb.set_defaults(handler=_run)
 
 
 def _add_train(verbs: Verbs) -> None:
-    verb = verbs.add_parser("train", help="train a variant")
+    verb = add_verb(verbs, "train", "train a variant; also under torchrun", TRAIN_EXAMPLES)
     verb.add_argument("variant", metavar="FILE|RUN|NAME", help=f"{VARIANT}; the weights of a model are not used")
-    verb.add_argument("--config", required=True, help="the training's YAML file")
+    verb.add_argument("--config", required=True, help="the recipe: a YAML file, or a shipped one's name: train_small")
     verb.add_argument("--from", dest="start", metavar="FILE|RUN|NAME", help=f"begin with these weights: {WEIGHTS}")
     _add_run_options(verb)
     verb.set_defaults(handler=_train)
@@ -71,8 +85,7 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_matte(verbs: Verbs) -> None:
-    verb = verbs.add_parser("matte", help="cut the foreground out of a photograph")
-    verb.formatter_class, verb.epilog = argparse.RawDescriptionHelpFormatter, MATTE_EXAMPLES
+    verb = add_verb(verbs, "matte", "cut the foreground out of a photograph", MATTE_EXAMPLES)
     verb.add_argument(
         "image", type=Path, help="the photograph; - is standard input; or a folder or a quoted glob of them, with --out"
     )
@@ -109,7 +122,7 @@ def _add_matte(verbs: Verbs) -> None:
 
 
 def _add_info(verbs: Verbs) -> None:
-    verb = verbs.add_parser("info", help="parameters and GMACs of variants, side by side")
+    verb = add_verb(verbs, "info", "parameters and GMACs of variants, side by side", INFO_EXAMPLES)
     verb.add_argument("variants", nargs="+", metavar="FILE|RUN|NAME", help=VARIANT)
     verb.add_argument("--size", default="1024", help="image side, or WIDTHxHEIGHT (default: 1024)")
     verb.set_defaults(handler=_info)
@@ -133,14 +146,13 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from atldas.common import processes
-    from atldas.common.config import read_config
     from atldas.common.device import choose
 
     from .model.variants import variant
-    from .training.recipe import TrainConfig
+    from .training.recipe import read_recipe
     from .training.train import train
 
-    settings = read_config(TrainConfig, options.config, options.set)
+    settings = read_recipe(options.config, options.set)
     torch.manual_seed(settings.seed)
     network = variant(options.variant)
     folder = options.out or Path("runs") / f"{Path(options.variant).stem}-{Path(options.config).stem}"

@@ -27,8 +27,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     parser.add_argument("image", type=Path, help="a mask, an RGBA cut-out or a rough alpha; with marks, the photograph")
     parser.add_argument("-o", "--output", type=Path, help="what to write (default: IMAGE_trimap.png)")
     add_width_option(parser)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from built_wheel import build, install
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +17,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist and the wheel of these sources."""
+    pytest.importorskip("build", reason="the extra dev is not installed")
+    return build(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="session")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the wheel is installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    install(next(built.glob("*.whl")), folder)
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import re
@@ -76,12 +77,17 @@ SHORTENED = {
 
 # What a command begins with -> why it is not run here.
 NOT_RUN = {
-    "cheapmatting web": "runs until it is stopped; tests/cheapmatting/server does it",
+    "cheapmatting web": "runs until it is stopped, or needs npm's package; tests/cheapmatting/server does it",
     "cheapmatting serve": "runs until it is stopped; tests/cheapmatting/server does it",
     "curl": "asks the server",
+    "npm pack": ".ci/run does it",
+    "python -m http.server": "runs until it is stopped; tests/cheapmatting/server does it",
+    "cheapmatting doctor": "mattes with every engine; tests/cheapmatting/test_doctor.py does it on a small photograph",
+    "serve run": "runs until it is stopped; tests/cheapmatting/server/test_on_ray.py deploys it",
     "python3 -m venv": ".ci/run does it",
     ". .venv/bin/activate": ".ci/run does it",
     "pip install": ".ci/run does it",
+    "python -m build": "tests/test_wheel.py does it",
     "python -m pytest": "this is part of it",
     "torchrun": "tests/atldas/common/test_processes.py and tests/atldas/test_search_in_processes.py do it",
     "atldas compare": "many searches; tests/atldas/test_compare.py does it",
@@ -171,7 +177,11 @@ def run_shell(text: str, place: str) -> None:
             continue
         settings = [shorter for beginning, shorter in SHORTENED.items() if command.startswith(beginning)]
         words += [word for shorter in settings for setting in shorter for word in ("--set", setting)]
-        assert MAINS[name](words) == 0, f"{place}: {command}"
+        with contextlib.ExitStack() as stack:
+            if ">" in words:
+                words, (_, file) = words[:-2], words[-2:]
+                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(file, "w"))))
+            assert MAINS[name](words) == 0, f"{place}: {command}"
         for option, value in itertools.pairwise(words):
             assert option not in ("-o", "--out") or Path(value).exists(), f"{place}: {command} wrote no {value}"
 
@@ -191,7 +201,7 @@ def read_as_configuration(text: str, place: str) -> None:
     path.write_text(text)
     if "task" in keys:
         read_config(Experiment, path)
-    elif "cells" in keys:
+    elif "cells" in keys or "choices" in keys:
         assert Space.load(path).size() > 1
     elif "network" in keys:
         path.write_text((ROOT / "atldas/genotypes/cheapmatting.yaml").read_text() + text)

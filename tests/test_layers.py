@@ -33,7 +33,13 @@ ALLOWED = {
     "cheapmatting/inference/engines": (*BELOW, "cheapmatting/model"),
     "cheapmatting/inference": (*BELOW, "cheapmatting/model", "cheapmatting/inference/engines"),
     "cheapmatting/video": (*BELOW, "cheapmatting/model", "cheapmatting/masks", "cheapmatting/inference"),
-    "cheapmatting/server": (*BELOW, "cheapmatting/model", "cheapmatting/masks", "cheapmatting/inference"),
+    "cheapmatting/server": (
+        *BELOW,
+        "cheapmatting/model",
+        "cheapmatting/masks",
+        "cheapmatting/inference",
+        "cheapmatting/exporting",
+    ),
     "cheapmatting/exporting": (
         *BELOW,
         "cheapmatting/model",

@@ -16,7 +16,7 @@ import atldas.command
 import cheapmatting.command
 
 ROOT = Path(__file__).parents[1]
-SERVER = "cheapmatting/server"  # needs the extra `web`
+SERVER = "cheapmatting/server"  # needs the extra `web`, or `ray`
 DATA = ("*.yaml", "*.png", "*.jpg", "*.safetensors", "*.txt", "*.md", "py.typed")
 
 
@@ -67,8 +67,8 @@ def test_every_import_of_the_packages_is_a_requirement() -> None:
     config = setup_config()
     required = distributions(config["options"]["install_requires"])
     assert not (lines := undeclared(["atldas", "cheapmatting"], required, without=SERVER)), "\n".join(lines)
-    web = distributions(config["options.extras_require"]["web"])
-    assert not (lines := undeclared([SERVER], required | web)), "\n".join(lines)
+    extras = [distributions(config["options.extras_require"][name]) for name in ("web", "ray")]
+    assert not (lines := undeclared([SERVER], required.union(*extras))), "\n".join(lines)
 
 
 def test_every_import_of_tests_and_benchmarks_is_a_requirement_or_an_extra() -> None:
@@ -103,6 +103,11 @@ def test_every_data_file_is_packaged() -> None:
     shipped = {path for name in ("atldas", "cheapmatting") for kind in DATA for path in (ROOT / name).rglob(kind)}
     shipped |= {path for name in ("search_spaces", "experiments") for path in (ROOT / name).rglob("*.yaml")}
     assert not sorted(str(path.relative_to(ROOT)) for path in shipped - packaged)
+
+
+def test_the_page_of_versions_lists_every_extra() -> None:
+    page = (ROOT / "docs" / "versions.md").read_text().partition("## Extras")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == {*setup_config()["options.extras_require"]}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the two commands have in common: verbs that are modules, `--import`, and how a command is carried out."""
+"""What the two commands have in common: verbs, `--import`, shell completion, and how a command is carried out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from .machine import prepare
 from .modules import add_import_option, import_modules
 
 UNDER_TORCHRUN = ("search", "train")
+COMPLETION = "completion"
+SHELLS = {
+    "bash": "~/.local/share/bash-completion/completions/{prog}",
+    "zsh": "~/.zfunc/_{prog}",  # a folder of $fpath
+    "fish": "~/.config/fish/completions/{prog}.fish",
+}
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -27,22 +33,25 @@ def run_command(
         parser: without arguments yet.
         version: what `--version` prints.
         add_verbs: adds verbs; each sets a default `handler`, which takes the options and returns the exit status.
-        modules: further verbs, whose arguments and work are `add_arguments` and `run` of a module: the module's full
-            name and a line of help. Only the module of the verb that is called for is imported, since most of them
-            import PyTorch, which takes a second.
+        modules: further verbs, whose arguments, examples and work are `add_arguments`, `EXAMPLES` and `run` of a
+            module: the module's full name and a line of help. Only the module of the verb that is called for is
+            imported, since most of them import PyTorch, which takes a second.
         arguments: default: those of the program.
     """
     prepare()
     words = list(arguments) if arguments is not None else sys.argv[1:]
     parser.add_argument("--version", action="version", version=f"%(prog)s {version}")
+    parser.epilog = f"{parser.prog} VERB --help: its options, and examples"
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_verbs(verbs)
     for name, (module, what) in modules.items():
-        verb = verbs.add_parser(name, help=what)
-        if name in words[:1]:
+        verb = add_verb(verbs, name, what)
+        if words[:1] in ([name], [COMPLETION]):
             described = importlib.import_module(module)
             described.add_arguments(verb)
+            verb.epilog = described.EXAMPLES
             verb.set_defaults(handler=described.run)
+    _add_completion(verbs, parser)
     for verb in verbs.choices.values():
         add_import_option(verb)
     options = parser.parse_args(words)
@@ -56,6 +65,35 @@ def run_command(
         return handler(options)
 
     return exit_status(work)
+
+
+def add_verb(verbs: Verbs, name: str, what: str, examples: str = "") -> argparse.ArgumentParser:
+    """A verb; its `--help` begins with `what`, a line without a full stop, and ends in the examples as they stand."""
+    return verbs.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
+def _add_completion(verbs: Verbs, parser: argparse.ArgumentParser) -> None:
+    """The verb that prints a shell's script; all verbs of `parser` must have their arguments when it is called."""
+    lines = [
+        f"  {parser.prog} {COMPLETION} {shell} > {place.format(prog=parser.prog)}" for shell, place in SHELLS.items()
+    ]
+    verb = add_verb(verbs, COMPLETION, "a script that completes words in a shell", "\n".join(["examples:", *lines]))
+    verb.add_argument("shell", choices=tuple(SHELLS), help="whose script to print")
+    verb.set_defaults(handler=lambda options: _print_completion(parser, verbs, options.shell))
+
+
+def _print_completion(parser: argparse.ArgumentParser, verbs: Verbs, shell: str) -> int:
+    import shtab
+
+    for verb in verbs.choices.values():
+        for action in verb._actions:
+            if action.nargs != 0 and not action.choices:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell))
+    return 0
 
 
 def interrupted(command: str) -> int:

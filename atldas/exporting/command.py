@@ -67,8 +67,6 @@ FORMATS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `atldas export`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     parser.add_argument("genotype", help="a genotype's file, a run's folder, a model's file, or a shipped name")
     parser.add_argument("experiment", nargs="?", help="the YAML file of a search or a training, whose task builds the "
                         "network (default: the task that trained the weights, else classification)")  # fmt: skip

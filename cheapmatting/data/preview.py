@@ -1,8 +1,5 @@
 """A look at the pairs that a configuration makes, before hours are spent on training with them.
 
-    cheapmatting preview-data training.yaml pairs.png
-    cheapmatting preview-data training.yaml pairs.png --set data.augment.real_world=true --count 20
-
 The file may be that of a training run (its `data` are shown), of a search (`task_options.data`), or hold the keys of
 `data` alone.
 """
@@ -24,6 +21,10 @@ from ..picture_grid import Row, on_green, picture_grid
 from .config import DataConfig, make_source
 from .sample import Sample
 
+EXAMPLES = """examples:
+  cheapmatting preview-data training.yaml pairs.png
+  cheapmatting preview-data training.yaml real.png --set data.augment.real_world=true --count 20
+"""
 COLUMNS = ("image", "alpha", "trimap", "foreground", "on green")
 PLACES = (("data",), ("task_options", "data"))
 

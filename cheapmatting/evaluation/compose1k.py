@@ -11,9 +11,6 @@ Pillow reads the images, as in that code: other decoders differ by one level in 
 from those that other programs write, but their pixels are the same.
 
 The training list names the 431 x 100 pairs of foreground and COCO background. Training composes them when needed.
-
-    cheapmatting compose1k Combined_Dataset VOCdevkit/VOC2012/JPEGImages composition-1k
-    cheapmatting compose1k Combined_Dataset VOC2012/JPEGImages composition-1k --coco train2014
 """
 
 from __future__ import annotations
@@ -37,6 +34,10 @@ from ..arrays import Bytes
 from ..data.name_list import read_names
 from ..images import require_same_size, write_image
 
+EXAMPLES = """examples:
+  cheapmatting compose1k Combined_Dataset VOCdevkit/VOC2012/JPEGImages composition-1k
+  cheapmatting compose1k Combined_Dataset VOC2012/JPEGImages composition-1k --coco train2014
+"""
 TEST_BACKGROUNDS, TRAINING_BACKGROUNDS = 20, 100  # for each foreground
 MANIFEST = "manifest.tsv"
 COLUMNS = ("file", "sha256", "sha256_of_pixels", "foreground", "background")
@@ -314,7 +315,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """The command in the module's docstring."""
+    """The command on its own."""
     parser = argparse.ArgumentParser(
         prog="python -m cheapmatting.evaluation.compose1k", description="Build Composition-1K."
     )

@@ -1,8 +1,5 @@
 """SAD, MSE, Grad and Conn of saved predictions, or of a network, on a folder of images with known alpha.
 
-    cheapmatting evaluate --predictions mine/ --truths alpha/ --trimaps trimaps/ [--images merged/]
-    cheapmatting evaluate --weights model.safetensors --images merged/ --truths alpha/ --trimaps trimaps/ --save mine/
-
 The run's folder gets `per_image.csv`, `means.yaml` and `worst.png`. A network's alpha is rounded to
 8 bits before it is measured, like one that was saved: both forms give the same figures.
 """
@@ -37,6 +34,10 @@ from ..trimap import UNKNOWN, read_trimap
 from .metrics import METRICS, as_levels
 from .pairing import Entry, pair_files
 
+EXAMPLES = """examples:
+  cheapmatting evaluate --predictions mine/ --truths alpha/ --trimaps trimaps/
+  cheapmatting evaluate --weights model.safetensors --images merged/ --truths alpha/ --trimaps trimaps/ --save mine/
+"""
 TABLE, MEANS, WORST = "per_image.csv", "means.yaml", "worst.png"
 WORST_COUNT, WORST_BY = 10, "SAD"
 log = logging.getLogger(__name__)

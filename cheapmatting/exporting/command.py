@@ -20,8 +20,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `cheapmatting export`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     parser.add_argument("weights", metavar="FILE|RUN|NAME", help="a model, a published checkpoint, a run's folder, "
                         "or the shipped cheapmatting-light")  # fmt: skip
     parser.add_argument("--format", required=True, choices=FORMATS, help="openvino is two files, .xml and .bin")
@@ -39,13 +37,14 @@ def run(options: argparse.Namespace) -> int:
     source = find_weights(options.weights)
     named = Path(options.weights).name.removesuffix(".safetensors")
     path = options.out or Path(f"{named}{FORMATS[options.format].suffix}")
-    licence = options.licence or _licence(source)
+    licence = options.licence or licence_of(source)
     print(export(load(source), path, options.format, options.precision, options.trimap, licence))
     print(f"written to {path}")
     return 0
 
 
-def _licence(source: Path) -> str:
+def licence_of(source: Path) -> str:
+    """The licence of a file of weights as far as it is known, or nothing."""
     if source in shipped_weights().values():
         return "Apache-2.0"
     return "" if is_model(source) else "GPL-3.0, as its authors publish it"

@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from atldas.common.device import choose
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
@@ -44,8 +43,8 @@ class Matter:
         weights: the file of a model or of a published checkpoint, a training's folder, the name of shipped weights, or
             a network.
         device: `auto`, `cpu`, `cuda` or `mps`, or a device of PyTorch.
-        engine, precision: what computes, and in which type; `auto` is the fastest that is installed (see
-            `engines.choice`).
+        engine, precision, provider: what computes, in which type, and for engines other than PyTorch where; `auto` is
+            the fastest that is installed (see `engines.choice`).
         region: `exact`: the network sees the whole image; `near`: only what is near unknown pixels (see `regions`).
         max_memory: bytes that the process may take; images too large for it are computed in overlapping tiles. None
             sets no bound.
@@ -53,11 +52,11 @@ class Matter:
             averaged; each takes the time of one image.
 
     Attributes:
-        computed_by: a line that says which engine was chosen, and why.
+        computed_by: a line that says which engine was chosen, where it computes, and why.
 
     Raises:
-        UserError: a file that cannot be used, a device or an engine that this machine does not have, a precision that
-            they do not compute in, or another value than those above.
+        UserError: a file that cannot be used, a device, an engine or a provider that this machine does not have, a
+            precision that they do not compute in, or another value than those above.
     """
 
     def __init__(
@@ -68,6 +67,7 @@ class Matter:
         *,
         engine: str = "auto",
         precision: str = "auto",
+        provider: str = "auto",
         region: str = "exact",
         max_memory: int | None = None,
     ) -> None:
@@ -76,11 +76,11 @@ class Matter:
         if region not in REGIONS:
             raise UserError(f"region: expected {' or '.join(REGIONS)}, got {region}")
         self.views = VIEWS[:views]
-        self.device = choose(str(device))
         self.region = region
         self.max_memory = max_memory
         self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
-        self.engine, self.computed_by = make_engine(self.network, engine, precision, self.device)
+        self.engine, self.computed_by = make_engine(self.network, engine, precision, device, provider)
+        self.device = self.engine.device
 
     @overload
     def matte(self, image: str | Path | npt.NDArray[Any], trimap: Picture) -> Floats: ...

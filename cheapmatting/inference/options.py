@@ -22,6 +22,13 @@ def add_computing_options(verb: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, torch, onnxruntime or openvino (default: auto, the fastest installed; a line on stderr says which)",
     )
+    verb.add_argument(
+        "--provider",
+        default="auto",
+        metavar="NAME",
+        help="where it computes: cpu, cuda, tensorrt, coreml or directml with onnxruntime, cpu or gpu with openvino; "
+        "one that is not there is an error (default: auto)",
+    )
     verb.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (default: auto; fp32 on a CPU)")
     verb.add_argument(
         "--region",
@@ -40,6 +47,7 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
     max_memory = None if options.max_memory is None else parse_memory(options.max_memory)
     return {
         "engine": options.engine,
+        "provider": options.provider,
         "precision": options.precision,
         "region": options.region,
         "max_memory": max_memory,

@@ -30,12 +30,16 @@ from .doors import Doors
 from .limits import ClientGoneError, Limits, RefusalError
 from .measures import CLIENT_GONE, Measured, Measures
 from .parameters import Fields
+from .site import BACK_ENDS, IN_BROWSER, PAGE
 from .work_queue import Answer, WorkQueue
 
-PAGE = Path(__file__).parent / "page"
-# The page loads nothing from elsewhere and sends nothing there; pictures are made in it (blob:).
+# The page loads nothing from elsewhere and sends nothing there; pictures are made in it (blob:). It may compile
+# WebAssembly, and is isolated from other origins, for else browsers give WebAssembly no threads.
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
@@ -49,6 +53,7 @@ def make_app(
     limits: Limits = Limits(),  # noqa: B008
     *,
     with_page: bool = False,
+    site: Path | None = None,
     hosts: tuple[str, ...] | None = None,
     origins: tuple[str, ...] = (),
 ) -> Starlette:
@@ -56,6 +61,7 @@ def make_app(
 
     Args:
         with_page: `/` is the page for people.
+        site: a folder of `write_site`, with which the page offers the browser as well.
         hosts, origins: see `Doors`; browsers let the pages of `origins` read the answers.
     """
     queue = WorkQueue(limits.queue, limits.timeout)
@@ -78,6 +84,9 @@ def make_app(
     async def openapi(request: Request) -> Response:
         return JSONResponse(description(limits))
 
+    async def back_ends(request: Request) -> Response:
+        return JSONResponse(["local", *(IN_BROWSER if site else [])])
+
     async def docs(request: Request) -> Response:
         return HTMLResponse(description_page(limits), headers={**PAGE_HEADERS, **DOCS_HEADERS})
 
@@ -96,7 +105,8 @@ def make_app(
     ]
     known = tuple(route.path for route in routes if isinstance(route, Route))
     if with_page:
-        routes.append(Mount("/", _Page(directory=PAGE, html=True)))
+        routes.append(Route(f"/{BACK_ENDS}", back_ends))
+        routes.append(Mount("/", _Page(directory=site or PAGE, html=True)))
     middleware = [
         Middleware(Measured, measures=measures, routes=known),
         Middleware(Doors, hosts=hosts, origins=origins),

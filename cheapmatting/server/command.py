@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from atldas.common.errors import UserError
@@ -25,7 +26,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `serve`."""
-    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     add_server_options(parser)
 
 
@@ -58,10 +58,11 @@ def run(options: argparse.Namespace) -> int:
     return serve(options, with_page=False)
 
 
-def serve(options: argparse.Namespace, with_page: bool, when_ready: Any = None) -> int:
+def serve(options: argparse.Namespace, with_page: bool, when_ready: Any = None, site: Path | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the requests that are there.
 
     Args:
+        with_page, site: as for `make_app`.
         when_ready: called with the address when the socket listens.
     """
     _require_extra()
@@ -79,7 +80,7 @@ def serve(options: argparse.Namespace, with_page: bool, when_ready: Any = None) 
     with listening:
         matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, **computing(options))
         hosts = (*LOCAL_NAMES, *options.allow_host) if is_loopback(options.host) else tuple(options.allow_host) or None
-        app = make_app(matter, limits, with_page=with_page, hosts=hosts, origins=tuple(options.cors))
+        app = make_app(matter, limits, with_page=with_page, site=site, hosts=hosts, origins=tuple(options.cors))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False,
             timeout_graceful_shutdown=math.ceil(options.timeout),

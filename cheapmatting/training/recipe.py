@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from importlib import resources
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
-from atldas.common.config import FilePath, Seed, config
+from atldas.common.config import FilePath, Seed, assigned, config, from_dict
+from atldas.common.shipped import names_in, read_named
 
 from ..data.config import DataConfig, PairSize
 from .losses import Losses
@@ -146,3 +149,14 @@ class TrainConfig:
     def all_steps(self) -> int:
         """The steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+
+def read_recipe(source: str | Path, assignments: Sequence[str] = ()) -> TrainConfig:
+    """The recipe of a file, or a shipped one by its name, after `key.path=value` assignments.
+
+    Raises:
+        UserError: no such file or name, or a fault in it.
+    """
+    shipped = resources.files("cheapmatting.experiments") / "recipes"
+    hint = f"a shipped recipe ({', '.join(names_in(shipped))})"
+    return from_dict(TrainConfig, *assigned(*read_named(source, shipped, hint), assignments))

@@ -31,7 +31,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     parser.add_argument("video", type=Path, help="a video file, or a folder of frames in the order of their names")
     parser.add_argument(
         "--trimap",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from built_wheel import environment, started
+from shrunk import command
 from small import NETWORK, SIZE, photograph, stop_after
 
 from atldas.common.config import to_dict
@@ -29,49 +29,13 @@ from cheapmatting.model.variants import variant
 from cheapmatting.pipeline import example, load_pipeline, side_by_side
 from cheapmatting.training.train import Training
 
-SHRUNK = {
-    "search.task_options.network": NETWORK,
-    "search.task_options.data.size": SIZE,
-    "search.task_options.batch": 2,
-    "search.task_options.training_pairs": 6,
-    "search.task_options.held_out_pairs": 4,
-    "search.task_options.measured_pairs": 2,
-    "search.search.steps": 4,
-    "search.search.architecture.start": 1,
-    "search.search.checkpoint_every": 2,
-    "search.search.log_every": 1,
-    "search.strategy_options": {"children": 2, "memory": 8},
-    "search.evaluation": {
-        "most_probable": 2,
-        "samples": 1,
-        "controls": 2,
-        "rungs": [{"oracle": "inherited", "calibration_batches": 2}],
-    },
-    "train.steps": 5,
-    "train.batch": 2,
-    "train.workers": 0,
-    "train.data.size": SIZE,
-    "train.precision": "float32",
-    "train.log_every": 1,
-    "train.checkpoint_every": 2,
-    "report.pairs": 3,
-    "report.data.size": SIZE,
-}
-
-
-def command(folder: Path, *more: str, **changes: Any) -> list[str]:
-    settings = {**SHRUNK, **{key.replace("__", "."): value for key, value in changes.items()}}
-    sets = [f"--set={key}={json.dumps(value)}"
-            for key, value in settings.items()]  # fmt: skip
-    return ["run", "quickstart", *sets, "--out", str(folder), "--device", "cpu", *more]
-
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A whole run in a process of its own: its folder and what it printed."""
+def finished(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> tuple[Path, str]:
+    """A whole run of the installed wheel, from an empty folder: the run's folder and what it printed."""
     folder = tmp_path_factory.mktemp("pipeline") / "run"
-    arguments = [sys.executable, "-m", "cheapmatting", *command(folder)]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=folder.parent)
+    call = started(installed, "cheapmatting", *command(folder))
+    done = subprocess.run(call, capture_output=True, text=True, cwd=folder.parent, env=environment(installed))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     return folder, done.stdout

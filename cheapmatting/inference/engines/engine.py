@@ -1,10 +1,16 @@
-"""What an engine is: a network in two parts, at one precision."""
+"""What an engine is: a network in two parts, at one precision, in one place."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from atldas.common.errors import UserError
+
+from ...model.network import CheapMatting
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -12,16 +18,18 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 class Engine(Protocol):
     """The parts of a network, computed by one runtime.
 
-    Inputs and alphas are float32 on the CPU, in any memory order. Features stay as the engine made them: `head` takes
-    windows of them. Threads may share an engine.
+    Inputs are float32, in any memory order, and alphas float32 on the CPU. Features stay as the engine made them:
+    `head` takes windows of them. Threads may share an engine.
 
     Attributes:
         name: its key in `ENGINES`.
         precision: one of `PRECISIONS`.
+        device: where inputs are best made.
     """
 
     name: str
     precision: str
+    device: torch.device
 
     def features(self, x: Tensor) -> Tensor:
         """Padded and hinted input [1, 6 or 8, H, W] -> features [1, C, H / 2, W / 2] for `head`."""
@@ -30,3 +38,31 @@ class Engine(Protocol):
     def head(self, features: Tensor, x: Tensor) -> Tensor:
         """Windows of the features and the same windows of the input -> their alpha [N, 1, H, W], not clamped."""
         ...
+
+
+class Place(NamedTuple):
+    """A processor that an engine computes on: what it computes in there, and how it comes to machines without it."""
+
+    precisions: tuple[str, ...]
+    mend: str = ""
+
+
+class Kind(NamedTuple):
+    """An engine that may be chosen.
+
+    Attributes:
+        make: the engine of a network, a precision and a place, such as `cuda` or `cuda:1`.
+        package: what must be installed for it, and `extra`, which brings it.
+        places: all that there may be.
+        here: the names of those that this machine has; the package is installed.
+    """
+
+    make: Callable[[CheapMatting, str, str], Engine]
+    package: str
+    extra: str
+    places: Mapping[str, Place]
+    here: Callable[[], list[str]]
+
+
+class NotStartedError(UserError):
+    """A runtime has a place, by its own account, but does not compute there: its driver or a library is missing."""

@@ -1,6 +1,6 @@
 // The page: what its controls do. Drawing is in trimap.js and stage.js, the back end in engine.js.
 
-import { makeCutout, makeTrimap } from "./engine.js";
+import { backEnds } from "./engine.js";
 import { Result } from "./result.js";
 import { Stage } from "./stage.js";
 import { Trimap, levelsOf } from "./trimap.js";
@@ -8,7 +8,9 @@ import { Trimap, levelsOf } from "./trimap.js";
 const find = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 const picture = find("picture").getContext("2d");
-const state = { photo: null, bitmap: null, trimap: null, result: null, behind: null, busy: false };
+const state = { photo: null, bitmap: null, trimap: null, result: null, behind: null, busy: false, backEnds: {} };
+const MEND = "Yellow is unknown: mend it with the brushes where it misses hair or fur, then cut out.";
+const NO_OUTLINE = "All inside is unknown, as the browser looks for no outline: paint sure Foreground, then cut out.";
 const KEYS = { r: "rectangle", f: "foreground", b: "background", u: "unknown", e: "eraser", h: "hand" };
 
 // ---- what the user sees
@@ -84,19 +86,27 @@ async function busy(text, task) {
   refresh();
 }
 
-async function replaceTrimap(blob) {
-  const bitmap = await createImageBitmap(blob);
-  state.trimap.replace(levelsOf(bitmap, state.bitmap.width, state.bitmap.height));
-  return "Yellow is unknown: mend it with the brushes where it misses hair or fur, then cut out.";
+const backEnd = () => state.backEnds[find("backend").value];
+
+async function makeTrimap(marks) {
+  const { width, height } = state.bitmap;
+  const asked = { photo: state.photo, size: { width, height }, width: find("width").value, ...marks };
+  state.trimap.replace(await backEnd().makeTrimap(asked));
+  return MEND;
 }
 
-const fromRectangle = (rectangle) => busy("Looking for the outline…", async () =>
-  replaceTrimap(await makeTrimap({ photo: state.photo, rectangle, width: find("width").value })));
+const fromRectangle = (rectangle) => busy("Looking for the outline…", async () => {
+  await makeTrimap({ rectangle });
+  return backEnd().outlines ? MEND : NO_OUTLINE;
+});
 
-const fromMask = (mask) => busy("Making the trimap…", async () =>
-  replaceTrimap(await makeTrimap({ mask, width: find("width").value })));
+const fromMask = (mask) => busy("Making the trimap…", () => makeTrimap({ mask }));
 
-const fromTrimap = (file) => busy("Reading the trimap…", () => replaceTrimap(file));
+const fromTrimap = (file) => busy("Reading the trimap…", async () => {
+  const { width, height } = state.bitmap;
+  state.trimap.replace(levelsOf(await createImageBitmap(file), width, height));
+  return MEND;
+});
 
 function cutOut() {
   if (!state.trimap) return;
@@ -105,9 +115,8 @@ function cutOut() {
     return;
   }
   busy("Cutting out…", async () => {
-    const trimap = await state.trimap.blob();
-    const first = !state.result;
-    state.result = await Result.of(await makeCutout({ photo: state.photo, trimap, views: find("views").value }));
+    const first = !state.result, { photo, trimap } = state;
+    state.result = await Result.of(await backEnd().makeCutout({ photo, trimap, views: find("views").value, say }));
     if (first || chosen("view") === "photo") select("view", "cutout");
     find("veil").value = 0;
     return "Done. Where it is wrong, paint the trimap and cut out again.";
@@ -280,4 +289,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+async function offerBackEnds() {
+  state.backEnds = await backEnds();
+  for (const [name, { shown }] of Object.entries(state.backEnds)) find("backend").add(new Option(shown, name));
+  find("backend-row").hidden = Object.keys(state.backEnds).length < 2;
+  if (!state.backEnds.local) find("hint").lastChild.textContent = "It stays in this tab.";
+}
+
+offerBackEnds().catch(() => say("The page is not whole: backends.json is missing. Write or start it anew.", true));
 refresh();

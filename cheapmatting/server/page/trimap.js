@@ -119,14 +119,19 @@ export class Trimap {
 
 // Levels of a picture's file: what is nearly black is background, what is nearly white foreground, the rest unknown.
 export function levelsOf(bitmap, width, height) {
-  if (bitmap.width !== width || bitmap.height !== height) {
-    throw new Error(`The photo has ${width} x ${height} pixels, this file has ${bitmap.width} x ${bitmap.height}.`);
-  }
-  const { data } = pixels(bitmap);
+  const data = fitting(bitmap, width, height);
   return Uint8Array.from({ length: width * height }, (_, index) => {
     const level = data[4 * index];
     return level <= 32 ? 0 : level >= 223 ? 255 : 128;
   });
+}
+
+// The RGBA of a picture that must have the photograph's size.
+export function fitting(bitmap, width, height) {
+  if (bitmap.width !== width || bitmap.height !== height) {
+    throw new Error(`The photo has ${width} x ${height} pixels, this file has ${bitmap.width} x ${bitmap.height}.`);
+  }
+  return pixels(bitmap).data;
 }
 
 export function pixels(bitmap) {

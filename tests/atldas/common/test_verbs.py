@@ -13,6 +13,8 @@ from atldas.common.errors import UserError
 from atldas.common.verbs import Verbs, interrupted, run_command
 
 MODULE = """
+EXAMPLES = "examples:\\n  toy count 41"
+
 def add_arguments(parser):
     parser.add_argument("number", type=int)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from small import training_settings as settings
 
 from atldas.common.errors import UserError
+from atldas.common.yaml_text import to_yaml
+from cheapmatting.training.recipe import read_recipe
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,15 @@ def test_faulty_settings(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
         settings(**changes)
     assert str(error.value).startswith(f"settings: {message}")
+
+
+def test_a_shipped_recipe_is_found_by_its_name_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = read_recipe("train_small", ["steps=7"])
+    assert (recipe.steps, recipe.schema) == (7, 1)
+    Path("train_small").write_text(to_yaml({"schema": 1, "steps": 3}))  # a file of that name comes first
+    assert read_recipe("train_small").steps == 3
+    with pytest.raises(
+        UserError, match=r"^train_smal: expected a file or a shipped recipe \(.*train_small.*got neither"
+    ):
+        read_recipe("train_smal")

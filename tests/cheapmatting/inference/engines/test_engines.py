@@ -162,7 +162,7 @@ def test_auto_is_the_first_that_is_installed_and_says_so(monkeypatch: pytest.Mon
     [
         ("tensorrt", "auto", "engine: expected one of auto, torch, onnxruntime, openvino, got tensorrt"),
         ("auto", "int8", "precision: expected one of auto, fp32, bf16, fp16, got int8"),
-        ("torch", "fp16", "precision: torch on a CPU computes in fp32 or bf16, got fp16"),
+        ("torch", "fp16", "precision: torch on cpu computes in fp32 or bf16, got fp16"),
         ("openvino", "fp32", "engine: openvino is not installed; pip install 'cheapmatting[openvino]'"),
     ],
 )
