@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-import networkx as nx
 from annotated_types import Ge, MinLen
 
 from .common.atomic import write_text
@@ -24,6 +23,9 @@ from .common.errors import UserError
 from .common.shipped import names_in, read_named
 from .common.yaml_text import parse_yaml, shown, to_yaml
 from .operations import OPERATIONS
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 ONE_LINE = 10**9  # characters
 SHIPPED = resources.files("atldas") / "genotypes"
@@ -134,11 +136,15 @@ class CellGenotype:
 
     def unread(self) -> list[int]:
         """The nodes that do not reach the output: what their edges compute is thrown away."""
+        import networkx as nx  # here, because it takes 0.15 s, and few programs make graphs
+
         reaching = nx.ancestors(self.graph(), "output")
         return [node for node in range(self.inputs, self.inputs + len(self.nodes)) if node not in reaching]
 
     def graph(self) -> nx.DiGraph:
         """The cell as a graph: integer nodes with a `kind`, an `output` node, edges with an `operation`."""
+        import networkx as nx
+
         graph = nx.DiGraph()
         graph.add_nodes_from(range(self.inputs), kind="input")
         graph.add_nodes_from(range(self.inputs, self.inputs + len(self.nodes)), kind="node")

@@ -13,7 +13,7 @@ from atldas.common.errors import UserError
 from atldas.common.verbs import interrupted
 
 from .folders import Job, find_jobs, left_to_do, run_jobs
-from .inference.options import computing, wanted
+from .inference.options import computing, max_pixels, wanted
 from .masks.makers import is_mask_maker
 from .masks.options import width_of
 from .masks.trimap_makers import network_of, trimap_by_file, trimap_by_network
@@ -47,7 +47,7 @@ def trimap_source(options: argparse.Namespace) -> TrimapSource:
         return trimap
     if is_mask_maker(options.mask):
         return trimap_by_network(network_of(options), width_of(options))
-    return trimap_by_file(Path(options.mask), width_of(options))
+    return trimap_by_file(Path(options.mask), width_of(options), max_pixels(options))
 
 
 def _the_trimap(options: argparse.Namespace) -> Path | None:
@@ -109,7 +109,7 @@ def _sources(options: argparse.Namespace) -> tuple[Path | None, Callable[[Job], 
     if folder is None and is_mask_maker(options.mask):
         make = trimap_by_network(network_of(options), width_of(options))
         return None, lambda job: make
-    width = width_of(options)
+    width, most = width_of(options), max_pixels(options)
     kind, partners = ("mask", Path(options.mask)) if folder is None else ("trimap", folder)
     if not partners.is_dir():
         raise UserError(f"{partners}: expected a folder of {kind}s, as there are many photographs")
@@ -117,6 +117,6 @@ def _sources(options: argparse.Namespace) -> tuple[Path | None, Callable[[Job], 
     def source(job: Job) -> TrimapSource:
         if job.partner is None:
             raise UserError(f"{job.image}: expected a {kind} of the same name in {partners}, got none")
-        return job.partner if kind == "trimap" else trimap_by_file(job.partner, width)
+        return job.partner if kind == "trimap" else trimap_by_file(job.partner, width, most)
 
     return partners, source

@@ -9,6 +9,7 @@ from atldas.common.errors import UserError
 
 from .arrays import Bytes
 from .images import NO_ALPHA, read_alpha, read_image, require_writable_suffix, write_image
+from .inference.options import add_max_pixels, max_pixels
 from .masks.grabcut import Rectangle, grab_cut, whole_numbers
 from .masks.options import add_mask_options, add_width_option, width_of
 from .masks.trimap_from_mask import trimap_from_mask
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outside", metavar="X,Y", action="append", default=[], help="a point of the background")
     add_mask_options(parser)
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    add_max_pixels(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _mask(options: argparse.Namespace) -> Bytes:
     """The mask uint8 [H, W] that the options describe."""
+    most = max_pixels(options)
     marked = bool(options.rectangle or options.inside or options.outside)
     if marked and options.mask:
         raise UserError("--mask: expected a mask or marks (--rectangle, --inside, --outside), got both")
@@ -61,10 +64,10 @@ def _mask(options: argparse.Namespace) -> Bytes:
             [(x, y) for x, y in (whole_numbers(text, 2, name) for text in texts)]
             for name, texts in (("--inside", options.inside), ("--outside", options.outside))
         )
-        return grab_cut(read_image(options.image), rectangle, inside, outside)
+        return grab_cut(read_image(options.image, most), rectangle, inside, outside)
     if options.mask:
-        return network_of(options)(read_image(options.image))
-    return read_alpha(options.image)
+        return network_of(options)(read_image(options.image, most))
+    return read_alpha(options.image, most)
 
 
 def _check_output(output: Path, image: Path, force: bool) -> None:

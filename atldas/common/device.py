@@ -29,8 +29,18 @@ def choose(name: str) -> torch.device:
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware: recent CUDA devices, and x86 CPUs with AMX."""
+    """Whether training is faster in bfloat16: on recent CUDA devices, and on x86 CPUs with AMX."""
+    return _multiplies_bfloat16(device, ("amx_bf16",))
+
+
+def bfloat16_pays_in_inference(device: torch.device) -> bool:
+    """Whether inference is faster in bfloat16: also on x86 CPUs with AVX512-BF16, as AMD's from Zen 4 on have it."""
+    return _multiplies_bfloat16(device, ("amx_bf16", "avx512_bf16"))
+
+
+def _multiplies_bfloat16(device: torch.device, instructions: tuple[str, ...]) -> bool:
+    """Whether CUDA, or one of a CPU's instructions, multiplies bfloat16 matrices."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in PyTorch 2.10
-    return device.type == "cpu" and bool(capabilities.get("amx_bf16"))
+    return device.type == "cpu" and any(capabilities.get(name) for name in instructions)

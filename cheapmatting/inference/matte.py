@@ -127,7 +127,9 @@ class Matter:
         """Alpha float32 [H, W] of uint8 RGB [H, W, 3] and uint8 [H, W] of 0, 128 and 255."""
         alpha = np.zeros(trimap.shape, np.float32)
         if (trimap == UNKNOWN).any():
-            for region in regions(trimap, self.region, largest(self.network, self.max_memory, trimap.size)):
+            for region in regions(
+                trimap, self.region, largest(self.network, self.engine.name, self.max_memory, trimap.size)
+            ):
                 weights = region.row_weights[:, None] * region.column_weights
                 alpha[region.box] += weights * self._seen(image[region.box], trimap[region.box])
         else:

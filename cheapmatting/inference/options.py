@@ -67,7 +67,26 @@ def add_output_options(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(what="cutout")
     verb.add_argument("--bits", type=int, choices=(8, 16), default=8, help="depth of --alpha (default: 8)")
     verb.add_argument("--force", action="store_true", help="replace a file that exists")
+    add_max_pixels(verb)
+
+
+def add_max_pixels(verb: argparse.ArgumentParser) -> None:
+    """What `max_pixels` reads."""
     verb.add_argument("--max-pixels", type=int, metavar="N", help="refuse larger files (default: 200000000)")
+
+
+def max_pixels(options: argparse.Namespace) -> int:
+    """The pixels above which a file is refused.
+
+    Raises:
+        UserError: a limit below 1.
+    """
+    from ..decoding import MAX_PIXELS
+
+    most: int = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    if most < 1:
+        raise UserError(f"--max-pixels: expected 1 or more, got {most}")
+    return most
 
 
 def wanted(options: argparse.Namespace) -> Wanted:
@@ -76,13 +95,10 @@ def wanted(options: argparse.Namespace) -> Wanted:
     Raises:
         UserError: a limit below 1.
     """
-    from .files import MAX_PIXELS, Wanted
+    from .files import Wanted
 
-    most = MAX_PIXELS if options.max_pixels is None else options.max_pixels
-    if most < 1:
-        raise UserError(f"--max-pixels: expected 1 or more, got {most}")
     what = options.what if options.background is None else "composite"
-    return Wanted(what, options.background or "", options.bits, options.force, most)
+    return Wanted(what, options.background or "", options.bits, options.force, max_pixels(options))
 
 
 def default_output(image: Path, what: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..arrays import Bytes
+from ..decoding import MAX_PIXELS
 from ..images import read_alpha
 from .makers import MaskMaker, mask_maker
 from .onnx_file import OnnxInput, parse_size, parse_three
@@ -38,6 +39,11 @@ def trimap_by_network(network: MaskMaker, width: Width) -> TrimapMaker:
     return lambda image: trimap_from_mask(network(image), width)
 
 
-def trimap_by_file(path: Path, width: Width) -> TrimapMaker:
-    """The trimap of the one photograph whose mask is the file."""
-    return lambda image: trimap_from_mask(fitted(read_alpha(path), image.shape[0], image.shape[1], str(path)), width)
+def trimap_by_file(path: Path, width: Width, max_pixels: int = MAX_PIXELS) -> TrimapMaker:
+    """The trimap of the one photograph whose mask is the file, which is refused above `max_pixels`."""
+
+    def make(image: Bytes) -> Bytes:
+        height, wide = image.shape[:2]
+        return trimap_from_mask(fitted(read_alpha(path, max_pixels), height, wide, str(path)), width)
+
+    return make

@@ -45,6 +45,7 @@ def here(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     image, mask = scene()
     write_image("photo.png", image)
     write_image("mask.png", mask)
+    write_image("large.png", np.pad(mask, 8))
     write_image("cutout.png", np.dstack([image, mask]))
     Path("red_masks_for_a_test.py").write_text("def red(image):\n    return image[..., 0] > image[..., 1]\n")
     return tmp_path
@@ -84,6 +85,9 @@ def test_trimaps_of_a_photograph(here: Path, marks: str) -> None:
         ("trimap mask.png --width none", "--width: expected pixels such as 20"),
         ("trimap photo.png --inside 3", "--inside: expected a point X,Y in whole pixels, got 3"),
         ("trimap photo.png --inside 3,4 --mask a:b", "--mask: expected a mask or marks"),
+        ("trimap mask.png --max-pixels 5119", "mask.png: expected at most 5119 pixels, got 80 x 64 = 5120"),
+        ("trimap photo.png --inside 3,4 --max-pixels 99", "photo.png: expected at most 99 pixels"),
+        ("matte photo.png --mask large.png --max-pixels 6000 -o out.png", "large.png: expected at most 6000 pixels"),
         ("matte photo.png -o out.png", "expected one of TRIMAP, --trimap and --mask, got none"),
         ("matte photo.png mask.png --mask mask.png -o out.png", "expected one of TRIMAP, --trimap and --mask, got 2"),
         ("matte photo.png mask.png --width 3 -o out.png", "--width: expected --mask beside it"),

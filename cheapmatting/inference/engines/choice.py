@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import torch
 
-from atldas.common.device import bfloat16_pays, choose
+from atldas.common.device import bfloat16_pays_in_inference, choose
 from atldas.common.errors import UserError
 
 from ...model.network import CheapMatting
@@ -124,7 +124,7 @@ def fault(name: str, place: str, precision: str) -> str:
     precision, precisions = _precision(precision, name, place), engine.places[kind].precisions
     if precision not in precisions:
         return f"precision: {name} on {kind} computes in {' or '.join(precisions)}, got {precision}"
-    if precision == "bf16" and kind in ("cpu", "cuda") and not bfloat16_pays(torch.device(place)):
+    if precision == "bf16" and kind in ("cpu", "cuda") and not bfloat16_pays_in_inference(torch.device(place)):
         return "precision: this processor has no instructions for bf16, which would be slower than fp32; use fp32"
     return ""
 

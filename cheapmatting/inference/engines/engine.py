@@ -36,7 +36,7 @@ class Engine(Protocol):
         ...
 
     def head(self, features: Tensor, x: Tensor) -> Tensor:
-        """A window of the features and the same window of the input -> its alpha [N, 1, H, W], not clamped."""
+        """Windows of the features and the same windows of the input -> their alpha [N, 1, H, W], not clamped."""
         ...
 
 

@@ -34,7 +34,7 @@ class Graphs(NamedTuple):
 
     Attributes:
         features: x [1, 6 or 8, H, W] -> features [1, C, H / 2, W / 2].
-        head: features [1, C, H / 2, W / 2], x [1, 6 or 8, H, W] -> alpha [1, 1, H, W].
+        head: features [N, C, H / 2, W / 2], x [N, 6 or 8, H, W] -> alpha [N, 1, H, W].
     """
 
     features: bytes
@@ -109,7 +109,7 @@ def _exported(module: nn.Module, example: dict[str, Tensor], output: str) -> byt
             opset_version=OPSET,
             input_names=list(example),
             output_names=["answer"],
-            dynamic_axes={name: {2: f"{name}_height", 3: f"{name}_width"} for name in names},
+            dynamic_axes={name: {0: "windows", 2: f"{name}_height", 3: f"{name}_width"} for name in names},
             do_constant_folding=False,
         )
     return buffer.getvalue()

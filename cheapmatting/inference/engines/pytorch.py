@@ -13,7 +13,8 @@ from atldas.common.machine import release_memory
 
 from ...model.network import CheapMatting
 from .engine import PRECISIONS, Place
-from .rewriting import for_pytorch, rewritten
+from .lean import for_pytorch
+from .rewriting import rewritten
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PLACES = {"cpu": Place(("fp32", "bf16")), "cuda": Place(PRECISIONS), "mps": Place(PRECISIONS)}
@@ -40,22 +41,24 @@ def exact_convolutions() -> Iterator[None]:
 
 
 class PyTorchEngine:
-    """channels_last, folded BatchNorm, weights and activations in the precision; hints and alphas stay in float32."""
+    """channels_last, weights and activations in the precision; hints and alphas stay in float32.
+
+    On a CPU, the network is rewritten much further: see `lean`.
+    """
 
     name = "torch"
 
     def __init__(self, network: CheapMatting, precision: str, place: str) -> None:
         self.precision, self.device, self._dtype = precision, torch.device(place), DTYPES[precision]
-        device = self.device
-        lean = for_pytorch(network) if device.type == "cpu" else rewritten(network)
-        # The head is small and decides the last levels: on a CPU it stays in float32.
-        self._head_dtype = torch.float32 if device.type == "cpu" else self._dtype
-        self._head = lean.head.to(device, self._head_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        lean.head = nn.Identity()
-        if device.type == "cpu":
-            for decoder in (lean.decoder_4, lean.decoder_2):
-                decoder.register_forward_pre_hook(lambda *_: release_memory())
-        self._network = lean.to(device, self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        on_cpu = self.device.type == "cpu"
+        lean = for_pytorch(network, self._dtype) if on_cpu else rewritten(network).to(self.device, self._dtype)
+        self._head_dtype = torch.float32 if on_cpu else self._dtype
+        lean = lean.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._head, lean.head = lean.head, nn.Identity()
+        if on_cpu:
+            for part in (lean.cells[0], lean.cells[lean.taps[0] + 1]):  # decoders do so themselves
+                part.register_forward_pre_hook(lambda *_: release_memory())
+        self._network = lean
 
     @torch.inference_mode()
     def features(self, x: Tensor) -> Tensor:

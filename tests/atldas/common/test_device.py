@@ -47,5 +47,8 @@ def test_bfloat16_pays_where_the_processor_multiplies_it(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
     assert device.bfloat16_pays(torch.device("cpu")) is amx
     assert device.bfloat16_pays(torch.device("mps")) is False
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": amx}, raising=False)
+    assert device.bfloat16_pays_in_inference(torch.device("cpu")) is amx
+    assert device.bfloat16_pays(torch.device("cpu")) is False
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert device.bfloat16_pays(torch.device("cpu")) is False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +14,14 @@ from small import photograph, small_network
 
 from atldas.common.errors import UserError
 from cheapmatting.inference import windows
+from cheapmatting.inference.engines.choice import ENGINES
 from cheapmatting.inference.matte import Matter
-from cheapmatting.inference.memory import bytes_per_pixel, largest
+from cheapmatting.inference.memory import COSTS, bytes_per_pixel, largest, needed
 from cheapmatting.inference.options import parse_memory
 from cheapmatting.inference.regions import SMALLEST_TILE, regions
 from cheapmatting.inference.windows import alpha_in_windows, spans
 from cheapmatting.model.blocks import FullHead, HalfHead
+from cheapmatting.model.weights import load
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,28 +49,25 @@ def test_near_is_what_is_unknown_with_context_and_tiles_without_unknown_pixels_a
 @given(size=st.integers(48, 700).map(lambda half: 2 * half))
 def test_windows_are_equal_even_and_have_a_halo_or_end_with_the_image(size: int) -> None:
     found = spans(size)
-    assert [start for start, _, _ in found] == list(range(0, size, windows.CELL))
-    assert len({length for _, _, length in found}) == 1
-    for start, outer, length in found:
-        stop = min(start + windows.CELL, size)
-        assert outer % 2 == 0 and outer >= 0 and outer + length <= size
-        assert outer == 0 or start - outer >= windows.HALO
-        assert outer + length == size or outer + length - stop >= windows.HALO
+    assert [span.cell.start for span in found] == list(range(0, size, windows.CELL)) and found[-1].cell.stop == size
+    assert len({span.window.stop - span.window.start for span in found}) == 1
+    for cell, window in found:
+        assert window.start % 2 == 0 and window.start >= 0 and window.stop <= size
+        assert window.start == 0 or cell.start - window.start >= windows.HALO
+        assert window.stop == size or window.stop - cell.stop >= windows.HALO
 
 
 @pytest.mark.parametrize("head", ["full", "half"])
-def test_the_head_on_windows_is_the_head_on_the_whole(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "WINDOW", 64)
-    monkeypatch.setattr(windows, "CELL", 64 - 2 * windows.HALO)
+def test_the_head_on_windows_is_the_head_on_the_whole(head: str) -> None:
     torch.manual_seed(0)
     module = {"full": FullHead, "half": HalfHead}[head](5, 6, (7, 4)).eval()
     if isinstance(module, FullHead):
         module[4].bias.data.fill_(0.5)
     engine = Matter(small_network(), "cpu", engine="torch").engine
-    sizes: list[int] = []
+    batches: list[torch.Size] = []
 
     def counted(features: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        sizes.append(x.shape[2] * x.shape[3])
+        batches.append(x.shape)
         return module(features, x)
 
     engine.head = counted  # type: ignore[method-assign]
@@ -77,7 +79,8 @@ def test_the_head_on_windows_is_the_head_on_the_whole(head: str, monkeypatch: py
         alpha = alpha_in_windows(engine, features, x, unknown)
     assert (alpha - expected)[0, 0][unknown].abs().max() < 1e-6
     assert expected.std() > 0.005
-    assert set(sizes) == {64 * 64} and len(sizes) < 20  # of 4 x 5 windows
+    assert {shape[1:] for shape in batches} == {(6, windows.WINDOW, windows.WINDOW)}
+    assert [shape[0] for shape in batches] == [11]  # of 4 x 5 windows
 
 
 def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() -> None:
@@ -93,10 +96,34 @@ def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() 
 
     tight.engine.features = counted  # type: ignore[method-assign]
     alpha = tight.matte(image, trimap)
-    assert len(seen) > 1 and max(seen) <= max(largest(network, tight.max_memory, trimap.size), SMALLEST_TILE**2)
+    assert len(seen) > 1 and max(seen) <= max(
+        largest(network, "torch", tight.max_memory, trimap.size), SMALLEST_TILE**2
+    )
     assert (alpha[trimap == 0] == 0).all() and (alpha[trimap == 255] == 1).all()
     whole = Matter(network, "cpu", engine="torch").matte(image, trimap)
     assert np.abs(alpha - whole).mean() < 0.1
+
+
+@pytest.mark.parametrize("engine", COSTS)
+def test_a_matte_takes_no_more_than_estimated(engine: str) -> None:
+    pytest.importorskip(ENGINES[engine].package, reason=f"needs {engine}")
+    if engine != "torch":
+        pytest.importorskip("onnx", reason=f"{engine} reads the network as ONNX")
+    code = """
+import resource, sys
+from atldas.common.machine import prepare
+prepare()
+import numpy as np
+from cheapmatting import Matter
+matter = Matter(device="cpu", engine=sys.argv[1], precision="fp32")
+trimap = np.zeros((1024, 1024), np.uint8)
+trimap[300:500], trimap[500:] = 128, 255
+matter.matte(np.random.default_rng(0).integers(0, 256, (1024, 1024, 3)).astype(np.uint8), trimap)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code, engine], check=True, capture_output=True, text=True)
+    peak, estimate = int(done.stdout) * 1024, needed(load("cheapmatting-light"), engine, 2**20, 2**20)
+    assert 0.6 * estimate < peak < estimate
 
 
 def test_sizes_of_memory() -> None:
@@ -110,8 +137,9 @@ def test_sizes_of_memory() -> None:
         with pytest.raises(UserError, match=r"--max-memory: expected a size such as 2GiB"):
             parse_memory(text)
     network = small_network()
-    assert largest(network, None, 100) == float("inf")
-    assert largest(network, 2**31, 10**6) < 2**31 / bytes_per_pixel(network)
+    assert largest(network, "torch", None, 100) == float("inf")
+    assert largest(network, "torch", 2**31, 10**6) < 2**31 / bytes_per_pixel(network, "torch")
+    assert largest(network, "openvino", needed(network, "openvino", 10**6, 5000), 10**6) == pytest.approx(5000, abs=1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2000), (31, 31)])

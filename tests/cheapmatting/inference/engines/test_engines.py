@@ -14,14 +14,18 @@ import pytest
 import torch
 from small import photograph, small_network
 
-from atldas.common.device import bfloat16_pays
+from atldas.common.device import bfloat16_pays_in_inference
 from atldas.common.errors import UserError
+from atldas.genotype import Genotype
 from cheapmatting.images import read_image
-from cheapmatting.inference.engines import choice
+from cheapmatting.inference.engines import bands, choice, packed
+from cheapmatting.inference.engines.bands import BandedBlock, PieceNorm
 from cheapmatting.inference.engines.choice import ENGINES
-from cheapmatting.inference.engines.rewriting import PieceNorm, PlainNorm, for_graphs, for_pytorch, rewritten
+from cheapmatting.inference.engines.lean import for_pytorch
+from cheapmatting.inference.engines.packed import After, PackedConv2d, can_pack
+from cheapmatting.inference.engines.rewriting import PlainNorm, for_graphs, rewritten
 from cheapmatting.inference.matte import Matter
-from cheapmatting.model.blocks import GroupNorm
+from cheapmatting.model.blocks import BLOCKS, GroupNorm
 from cheapmatting.model.network import CheapMatting
 from cheapmatting.pipeline import example
 from cheapmatting.trimap import read_trimap
@@ -30,9 +34,10 @@ CPU = torch.device("cpu")
 READERS: list[tuple[Callable[[Path], np.ndarray], str]] = [(read_image, ".jpg"), (read_trimap, "_trimap.png")]
 
 
-def lively_network() -> CheapMatting:
+def lively_network(genotype: str = "cheapmatting", **changes: object) -> CheapMatting:
     """A network whose BatchNorms are no identities."""
-    network = small_network(1).eval()
+    torch.manual_seed(1)
+    network = CheapMatting(Genotype.load(genotype), small_network(**changes).config).eval()
     generator = torch.Generator().manual_seed(2)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -43,9 +48,10 @@ def lively_network() -> CheapMatting:
     return network
 
 
+@pytest.mark.parametrize("genotype", ["cheapmatting", "nasnet", "amoebanet"])  # pools, 1x7 and 7x1, repeated edges
 @pytest.mark.parametrize("rewrite", [rewritten, for_pytorch, for_graphs])
-def test_rewritten_networks_have_the_same_features(rewrite: object) -> None:
-    network = lively_network()
+def test_rewritten_networks_have_the_same_features(rewrite: object, genotype: str) -> None:
+    network = lively_network(genotype, cells=7, reductions=[2, 4])
     x = torch.rand(2, 6, 96, 160).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = network.features(x)
@@ -67,6 +73,49 @@ def test_norms_are_exact(kind: type[torch.nn.Module], mean: float, deviation: fl
     with torch.inference_mode():
         truth = torch.nn.GroupNorm.forward(norm.double(), x.double().contiguous())
         assert (kind(norm.float())(x.clone(memory_format=torch.channels_last)) - truth).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("after", [After(), After("relu"), After("leaky_relu", 0.1)])
+def test_packed_convolutions_with_and_without_onednn(
+    packs: bool, after: After, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if packs and not can_pack():
+        pytest.skip("this build of PyTorch has no oneDNN")
+    monkeypatch.setattr(packed, "can_pack", lambda: packs)
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(8, 6, 3, stride=2, padding=(1, 0), groups=2)
+    x = torch.randn(2, 8, 9, 12).contiguous(memory_format=torch.channels_last)
+    activation = {"none": lambda y: y, "relu": torch.relu, "leaky_relu": lambda y: torch.maximum(y, 0.1 * y)}[
+        after.name
+    ]
+    with torch.inference_mode():
+        ours, plain = PackedConv2d(convolution, after), convolution(x)
+        torch.testing.assert_close(ours(x), activation(plain))
+        torch.testing.assert_close(
+            ours.scaled(torch.arange(6.0), torch.ones(6), after)(x),
+            activation(plain * torch.arange(6.0)[:, None, None] + 1),
+            atol=1e-5,
+            rtol=1e-5,
+        )
+        if after.name != "leaky_relu":  # the others may be added to something
+            onto = torch.randn_like(plain)
+            expected = activation(plain + onto)
+            assert ours(x, onto) is not None
+            torch.testing.assert_close(onto, expected)
+
+
+@pytest.mark.parametrize("kind", ["residual", "separable"])
+def test_blocks_in_bands_are_the_block_and_overwrite_their_input(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "PIECE", 100)
+    torch.manual_seed(0)
+    block = BLOCKS[kind](12, 16).eval()
+    x = (torch.randn(2, 12, 23, 31) + 1).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = block(x)
+        banded = BandedBlock(block)  # type: ignore[arg-type]
+        assert banded(x) is x
+        torch.testing.assert_close(x, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -91,7 +140,7 @@ def test_every_engine_gives_the_networks_alpha_at_any_size(
         assert expected[unknown].std() > 0.01
 
 
-@pytest.mark.skipif(not bfloat16_pays(CPU), reason="this processor has no bf16")
+@pytest.mark.skipif(not bfloat16_pays_in_inference(CPU), reason="this processor has no bf16")
 def test_bf16_is_another_precision_but_near() -> None:
     image, trimap = (read(example(f"astronaut{end}"))[:256, 100:356] for read, end in READERS)
     exact, fast = (Matter(device="cpu", engine="torch", precision=p).matte(image, trimap) for p in ("fp32", "bf16"))
