@@ -122,6 +122,20 @@ def read_picture(
             return _decoded(image, stream, name, as_data)
 
 
+def header_size(source: Source) -> tuple[int, int]:
+    """Width and height by a file's header, which an EXIF orientation may still swap; nothing is decoded.
+
+    Raises:
+        UserError: the header cannot be read.
+    """
+    name = name_of(source)
+    with _stream(source) as stream:
+        if stream.read(4) == exr.MAGIC:
+            with _faults_named(name):
+                return exr.size(stream, name)
+        return _opened(stream, name).size
+
+
 def name_of(source: Source) -> str:
     """How an error names a source."""
     standard = not isinstance(source, FileBytes) and str(source) == STANDARD_STREAM

@@ -22,17 +22,18 @@ from atldas.common.errors import UserError
 from ..arrays import Bytes, Floats
 from ..model.lookup import DEFAULT_WEIGHTS
 from ..model.network import CheapMatting
-from ..model.padding import crop, pad
+from ..model.padding import crop, pad, padded_size
 from ..model.weights import load
 from ..trimap import LEVELS, UNKNOWN, known_pixels_kept
 from .engines.choice import make_engine
 from .kinds import Picture, as_pairs, like
-from .memory import largest
-from .regions import REGIONS, regions
+from .memory import largest, largest_batch
+from .regions import REGIONS, Region, regions
 from .windows import alpha_in_windows
 
 # Axes of [N, C, H, W] to mirror for each view; two views are the first two.
 VIEWS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+BATCH = 2**20  # pixels that a call of the network computes of several images, padded; on a CPU, more gains nothing
 log = logging.getLogger(__name__)
 
 
@@ -97,7 +98,8 @@ class Matter:
     def matte(self, image: Picture | list[Any], trimap: Picture | list[Any]) -> Any:
         """Alpha of an image, exactly 1 and 0 where the trimap is known.
 
-        The inputs are not changed. Threads may share one `Matter`. Images are computed at 8 bits.
+        The inputs are not changed. Threads may share one `Matter`. Images are computed at 8 bits. Those of a batch are
+        computed in as few calls of the network as `together` allows, to the alphas that each has alone.
 
         Args:
             image: the path of a file; a PIL image; RGB of uint8, uint16 or floats in 0..1, as a NumPy array [H, W, 3]
@@ -120,37 +122,57 @@ class Matter:
                 raise UserError(f"trimap: expected a list of {len(image)} trimaps, one for each image")
             return [self.matte(*pair) for pair in zip(image, trimap, strict=True)]
         pairs = as_pairs(image, cast(Picture, trimap))
-        return like(image, [self._matte(*pair) for pair in pairs])
+        return like(image, self._mattes(pairs))
+
+    def together(self, height: int, width: int) -> int:
+        """How many images of that size one call of the network computes: those of `BATCH` pixels, at least 1.
+
+        It is 1 where the network does not see whole images: with `near`, or where `max_memory` allows no more.
+        """
+        size = padded_size(height) * padded_size(width)
+        most = min(BATCH, largest_batch(self.network, self.engine.name, self.max_memory))
+        return max(1, int(most // size)) if self.region == "exact" else 1
 
     @torch.inference_mode()
-    def _matte(self, image: Bytes, trimap: Bytes) -> Floats:
-        """Alpha float32 [H, W] of uint8 RGB [H, W, 3] and uint8 [H, W] of 0, 128 and 255."""
-        alpha = np.zeros(trimap.shape, np.float32)
-        if (trimap == UNKNOWN).any():
-            for region in regions(
-                trimap, self.region, largest(self.network, self.engine.name, self.max_memory, trimap.size)
-            ):
+    def _mattes(self, pairs: list[tuple[Bytes, Bytes]]) -> list[Floats]:
+        """Alphas float32 [H, W] of uint8 RGB [H, W, 3] and uint8 [H, W] of 0, 128 and 255, all of one size."""
+        alphas = [np.zeros(trimap.shape, np.float32) for _, trimap in pairs]
+        parts = [(index, region) for index, (_, trimap) in enumerate(pairs) for region in self._regions(trimap)]
+        count = self.together(*pairs[0][0].shape[:2])
+        for start in range(0, len(parts), count):
+            some = parts[start : start + count]
+            seen = self._seen([(pairs[index][0][region.box], pairs[index][1][region.box]) for index, region in some])
+            for (index, region), alpha in zip(some, seen, strict=True):
                 weights = region.row_weights[:, None] * region.column_weights
-                alpha[region.box] += weights * self._seen(image[region.box], trimap[region.box])
-        else:
-            log.warning("trimap: nothing in it is unknown, so that the alpha is the trimap itself")
-        return known_pixels_kept(alpha, trimap)
+                alphas[index][region.box] += weights * alpha
+        return [known_pixels_kept(alpha, trimap) for alpha, (_, trimap) in zip(alphas, pairs, strict=True)]
 
-    def _seen(self, image: Bytes, trimap: Bytes) -> Floats:
-        """The network's alpha of one region, where it is unknown."""
-        planes = np.empty((*trimap.shape, 6), np.float32)  # [H, W, 6]: the memory order of channels_last
-        np.divide(image, np.float32(255), out=planes[..., :3])
-        planes[..., 3:] = trimap[..., None] == LEVELS
-        inputs = torch.from_numpy(planes).permute(2, 0, 1)[None].to(self.device)  # [1, 6, H, W]
-        alphas = [_mirrored(self._alpha(_mirrored(inputs, axes)), axes) for axes in self.views]
-        alpha: Floats = (sum(alphas[1:], start=alphas[0]) / len(alphas))[0, 0].numpy()
-        return alpha
+    def _regions(self, trimap: Bytes) -> list[Region]:
+        """What the network sees of an image; nothing if nothing is unknown."""
+        if (trimap == UNKNOWN).any():
+            most = largest(self.network, self.engine.name, self.max_memory, trimap.size)
+            return regions(trimap, self.region, most)
+        log.warning("trimap: nothing in it is unknown, so that the alpha is the trimap itself")
+        return []
 
-    def _alpha(self, inputs: Tensor) -> Tensor:
-        """[1, 6, H, W] -> [1, 1, H, W]."""
+    def _seen(self, pairs: list[tuple[Bytes, Bytes]]) -> Floats:
+        """The network's alphas [N, H, W] of regions of one size, where they are unknown."""
+        planes = np.empty((len(pairs), *pairs[0][1].shape, 6), np.float32)  # [N, H, W, 6]: channels_last
+        for plane, (image, trimap) in zip(planes, pairs, strict=True):
+            np.divide(image, np.float32(255), out=plane[..., :3])
+            plane[..., 3:] = trimap[..., None] == LEVELS
+        inputs = torch.from_numpy(planes).permute(0, 3, 1, 2).to(self.device)  # [N, 6, H, W]
+        alphas = [_mirrored(self._alphas(_mirrored(inputs, axes)), axes) for axes in self.views]
+        mean: Floats = (sum(alphas[1:], start=alphas[0]) / len(alphas))[:, 0].numpy()
+        return mean
+
+    def _alphas(self, inputs: Tensor) -> Tensor:
+        """[N, 6, H, W] -> [N, 1, H, W]."""
         x, box = pad(inputs)
         x = self.network.hinted(x).contiguous(memory_format=torch.channels_last)
-        return crop(alpha_in_windows(self.engine, self.engine.features(x), x, unknown=(x[0, 4] > 0).cpu()), box)
+        features, unknown = self.engine.features(x), (x[:, 4] > 0).cpu()
+        each = zip(features.split(1), x.split(1), unknown, strict=True)
+        return crop(torch.cat([alpha_in_windows(self.engine, *one) for one in each]), box)
 
 
 def _mirrored(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -41,6 +41,13 @@ def largest(network: CheapMatting, engine: str, max_memory: int | None, size: in
     return (max_memory - COSTS[engine].process * MIB - ARRAYS * size) / bytes_per_pixel(network, engine)
 
 
+def largest_batch(network: CheapMatting, engine: str, max_memory: int | None) -> float:
+    """Pixels of whole images that the network may see at once, as `largest`."""
+    if max_memory is None:
+        return float("inf")
+    return (max_memory - COSTS[engine].process * MIB) / (ARRAYS + bytes_per_pixel(network, engine))
+
+
 def needed(network: CheapMatting, engine: str, size: int, seen: int) -> int:
     """Bytes for an image of `size` pixels of which the network sees `seen` at once: the least bound that allows it."""
     return int(COSTS[engine].process * MIB + ARRAYS * size + seen * bytes_per_pixel(network, engine)) + 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
 from atldas.common.errors import UserError
 
-from ..arrays import Bytes
-from ..decoding import FileBytes, Metadata
+from ..arrays import Bytes, Floats
+from ..decoding import FileBytes, Metadata, header_size
 from ..images import encoded, read_alpha, read_photograph, require_writable_suffix
 from ..inference.files import covering, memory_faults_named, result_of
 from ..inference.matte import VIEWS, Matter
@@ -19,7 +19,7 @@ from ..inference.regions import REGIONS
 from ..masks.grabcut import Rectangle, grab_cut
 from ..masks.trimap_from_mask import fitted, trimap_from_mask
 from .parameters import Fields
-from .work_queue import Answer
+from .work_queue import ALONE, Answer, Kind, Ready, Work
 
 # The fields of each form: files, texts, texts that may be given more than once.
 MATTE_FILES = ("image", "trimap", "mask", "background")
@@ -33,8 +33,11 @@ MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "tiff": "image/tiff", "
 FORMATS = tuple(MEDIA_TYPES)
 
 
-def matte_work(matter: Matter, fields: Fields, max_pixels: int) -> Callable[[], Answer]:
+def matte_work(matter: Matter, fields: Fields, max_pixels: int, called: Callable[[int], None]) -> Work:
     """The work of `/v1/matte`; what can be checked without decoding is checked at once.
+
+    Args:
+        called: told how many images a call of the network computed.
 
     Raises:
         UserError: fields that cannot be used; the work itself raises it for files that cannot.
@@ -56,7 +59,22 @@ def matte_work(matter: Matter, fields: Fields, max_pixels: int) -> Callable[[], 
     colour = fields.colour("background") if "background" in fields.texts else None
     picture = fields.files.get("background")
 
-    def work() -> Answer:
+    def key(*size: int) -> Hashable:
+        return "matte", size, own.views, own.region
+
+    def kind() -> Kind:
+        width, height = header_size(image)
+        return Kind(key(height, width), own.together(height, width))
+
+    def compute(pairs: list[tuple[Bytes, Bytes]]) -> list[Floats]:
+        with memory_faults_named(image):
+            images, trimaps = zip(*pairs, strict=True)
+            together = len(pairs) > 1
+            alphas = own.matte(np.stack(images), np.stack(trimaps)) if together else [own.matte(*pairs[0])]
+        called(len(pairs))
+        return list(alphas)
+
+    def prepare() -> Ready:
         pixels, metadata, turned = read_photograph(image, max_pixels)
         tall, wide = pixels.shape[:2]
         if is_mask:
@@ -64,20 +82,21 @@ def matte_work(matter: Matter, fields: Fields, max_pixels: int) -> Callable[[], 
             known = trimap_from_mask(mask, width)
         else:
             known = read_fitted_trimap(trimap, wide, tall, "image", turned, max_pixels)
-        with memory_faults_named(image):
-            alpha = own.matte(pixels, known)
 
         def behind() -> Bytes:
             return covering(picture, tall, wide, metadata, max_pixels) if picture else np.array([[colour]], np.uint8)
 
-        array = result_of(result, pixels, alpha, bits, behind)
-        return encoded(f"result.{format_}", array, metadata), MEDIA_TYPES[format_]
+        def finish(alpha: Floats) -> Answer:
+            array = result_of(result, pixels, alpha, bits, behind)
+            return encoded(f"result.{format_}", array, metadata), MEDIA_TYPES[format_]
 
-    return work
+        return Ready(key(tall, wide), (pixels, known), compute, finish)
+
+    return Work(kind, prepare)
 
 
-def trimap_work(fields: Fields, max_pixels: int) -> Callable[[], Answer]:
-    """The work of `/v1/trimap`, as `matte_work`."""
+def trimap_work(fields: Fields, max_pixels: int) -> Work:
+    """The work of `/v1/trimap`, as `matte_work`; each is computed alone."""
     width, rectangles = fields.width(), fields.numbers("rectangle", 4)
     inside, outside = ([(x, y) for x, y in fields.numbers(name, 2)] for name in ("inside", "outside"))
     marked = bool(rectangles or inside or outside)
@@ -85,7 +104,7 @@ def trimap_work(fields: Fields, max_pixels: int) -> Callable[[], Answer]:
         raise UserError("expected a mask, or an image and marks (rectangle, inside, outside)")
     file = fields.file("image" if marked else "mask")
 
-    def work() -> Answer:
+    def trimap() -> Answer:
         if marked:
             rectangle = Rectangle(*rectangles[0]) if rectangles else None
             mask = grab_cut(read_photograph(file, max_pixels)[0], rectangle, inside, outside)
@@ -93,7 +112,7 @@ def trimap_work(fields: Fields, max_pixels: int) -> Callable[[], Answer]:
             mask = read_alpha(file, max_pixels)
         return encoded("trimap.png", trimap_from_mask(mask, width), Metadata()), MEDIA_TYPES["png"]
 
-    return work
+    return Work(lambda: ALONE, lambda: Ready(None, None, lambda _: [trimap()], lambda answer: answer))
 
 
 def _trimap_or_mask(fields: Fields) -> tuple[FileBytes, bool]:

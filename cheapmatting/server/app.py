@@ -31,7 +31,7 @@ from .limits import ClientGoneError, Limits, RefusalError
 from .measures import CLIENT_GONE, Measured, Measures
 from .parameters import Fields
 from .site import BACK_ENDS, IN_BROWSER, PAGE
-from .work_queue import Answer, WorkQueue
+from .work_queue import Work, WorkQueue
 
 # The page loads nothing from elsewhere and sends nothing there; pictures are made in it (blob:). It may compile
 # WebAssembly, and is isolated from other origins, for else browsers give WebAssembly no threads.
@@ -64,12 +64,16 @@ def make_app(
         site: a folder of `write_site`, with which the page offers the browser as well.
         hosts, origins: see `Doors`; browsers let the pages of `origins` read the answers.
     """
-    queue = WorkQueue(limits.queue, limits.timeout)
+    queue = WorkQueue(limits.queue, limits.timeout, limits.batch)
     measures = Measures(lambda: queue.taken)
 
     async def matte(request: Request) -> Response:
         read = partial(Fields.of, files=MATTE_FILES, texts=MATTE_TEXTS)
-        return await _answer(request, queue, limits, read, lambda fields: matte_work(matter, fields, limits.max_pixels))
+
+        def work(fields: Fields) -> Work:
+            return matte_work(matter, fields, limits.max_pixels, called=measures.together.observe)
+
+        return await _answer(request, queue, limits, read, work)
 
     async def trimap(request: Request) -> Response:
         read = partial(Fields.of, files=TRIMAP_FILES, texts=TRIMAP_TEXTS, repeated=TRIMAP_REPEATED)
@@ -121,7 +125,7 @@ def make_app(
 
 async def _answer(
     request: Request, queue: WorkQueue, limits: Limits,
-    read: Callable[[FormData], Awaitable[Fields]], work_of: Callable[[Fields], Callable[[], Answer]],
+    read: Callable[[FormData], Awaitable[Fields]], work_of: Callable[[Fields], Work],
 ) -> Response:  # fmt: skip
     """Take a place, receive the form, have the work done when its turn comes."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):

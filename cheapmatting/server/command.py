@@ -39,6 +39,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-bytes", default="64MiB", metavar="SIZE", help="of a request (default: 64MiB)")
     parser.add_argument("--max-pixels", type=int, default=25_000_000, help="of an image (default: 25000000)")
     parser.add_argument("--queue", type=int, default=16, help="requests at once; more are refused (default: 16)")
+    parser.add_argument(
+        "--batch", type=int, default=4, metavar="N",
+        help="small images of one size that are computed in one call (default: 4; 1: each alone)",
+    )  # fmt: skip
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="of a request (default: 120)")
     parser.add_argument(
         "--cors", action="append", default=[], metavar="ORIGIN", help="a site whose pages may ask; repeatable"
@@ -75,7 +79,8 @@ def serve(options: argparse.Namespace, with_page: bool, when_ready: Any = None, 
     from .limits import Limits
 
     _check(options)
-    limits = Limits(parse_memory(options.max_bytes, "--max-bytes"), options.max_pixels, options.queue, options.timeout)
+    max_bytes = parse_memory(options.max_bytes, "--max-bytes")
+    limits = Limits(max_bytes, options.max_pixels, options.queue, options.timeout, options.batch)
     listening = _listening(options.host, options.port)
     with listening:
         matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, **computing(options))
@@ -106,7 +111,7 @@ def _require_extra() -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, least in (("max_pixels", 1), ("queue", 1)):
+    for name, least in (("max_pixels", 1), ("queue", 1), ("batch", 1)):
         if getattr(options, name) < least:
             raise UserError(f"--{name.replace('_', '-')}: expected {least} or more, got {getattr(options, name)}")
     if not 0 < options.timeout < math.inf:

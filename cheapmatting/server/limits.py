@@ -14,12 +14,14 @@ class Limits:
         max_pixels: of each image, read from its header before it is decoded; more is 413.
         queue: requests that are received, wait or are computed at once; one more is 503.
         timeout: seconds for receiving a request (then 408), and for waiting and computing together (then 503).
+        batch: requests of one size that a call of the network may compute, where `Matter.together` allows as many.
     """
 
     max_bytes: int = 64 * 2**20
     max_pixels: int = 25_000_000
     queue: int = 16
     timeout: float = 120.0
+    batch: int = 4
 
 
 class RefusalError(Exception):

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+TOGETHER = (1, 2, 4, 8, 16)
 CLIENT_GONE = 499  # nginx's number for a client that closed the connection
 
 
@@ -27,6 +28,10 @@ class Measures:
         self.seconds = Histogram(
             "cheapmatting_request_seconds", "From a request's first byte to its answer's last.", ["route"],
             buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.together = Histogram(
+            "cheapmatting_requests_per_call", "How many requests a call of the network computed.",
+            buckets=TOGETHER, registry=self.registry,
         )  # fmt: skip
         places = Gauge("cheapmatting_queue_places_taken", "Requests received or computed now.", registry=self.registry)
         places.set_function(queue)

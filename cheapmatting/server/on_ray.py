@@ -25,7 +25,7 @@ class Options(BaseModel):
         replicas: how many.
         cpus, gpus: what Ray keeps free for each; PyTorch takes `cpus` threads.
         weights, device, engine: as for `cheapmatting serve`.
-        max_bytes, max_pixels, queue, timeout: see `Limits`; the queue is each replica's.
+        max_bytes, max_pixels, queue, timeout, batch: see `Limits`; the queue is each replica's.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,11 +40,12 @@ class Options(BaseModel):
     max_pixels: int = Field(DEFAULTS.max_pixels, ge=1)
     queue: int = Field(DEFAULTS.queue, ge=1)
     timeout: float = Field(DEFAULTS.timeout, gt=0)
+    batch: int = Field(DEFAULTS.batch, ge=1)
 
 
 def application(options: Options) -> serve.Application:
     """What `serve run` and `serve.run` deploy."""
-    limits = Limits(options.max_bytes, options.max_pixels, options.queue, options.timeout)
+    limits = Limits(options.max_bytes, options.max_pixels, options.queue, options.timeout, options.batch)
 
     def app() -> Starlette:  # called in each replica
         return make_app(Matter(options.weights, options.device, engine=options.engine), limits)

@@ -32,7 +32,7 @@ class Engine(Protocol):
     device: torch.device
 
     def features(self, x: Tensor) -> Tensor:
-        """Padded and hinted input [1, 6 or 8, H, W] -> features [1, C, H / 2, W / 2] for `head`."""
+        """Padded and hinted input [N, 6 or 8, H, W] -> features [N, C, H / 2, W / 2] for `head`, each as if alone."""
         ...
 
     def head(self, features: Tensor, x: Tensor) -> Tensor:

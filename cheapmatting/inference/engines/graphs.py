@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class Graphs(NamedTuple):
-    """Serialised ONNX models with dynamic height and width.
+    """Serialised ONNX models with dynamic number, height and width.
 
     Padding and hints stay outside, in PyTorch: the graphs are exact at any size that is a multiple of 32.
 
     Attributes:
-        features: x [1, 6 or 8, H, W] -> features [1, C, H / 2, W / 2].
+        features: x [N, 6 or 8, H, W] -> features [N, C, H / 2, W / 2].
         head: features [N, C, H / 2, W / 2], x [N, 6 or 8, H, W] -> alpha [N, 1, H, W].
     """
 
