@@ -99,7 +99,7 @@ class Matter:
         """Alpha of an image, exactly 1 and 0 where the trimap is known.
 
         The inputs are not changed. Threads may share one `Matter`. Images are computed at 8 bits. Those of a batch are
-        computed in as few calls of the network as `together` allows, to the alphas that each has alone.
+        computed in as few calls of the network as `together` allows.
 
         Args:
             image: the path of a file; a PIL image; RGB of uint8, uint16 or floats in 0..1, as a NumPy array [H, W, 3]

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from atldas.common.errors import UserError
 from cheapmatting import colours
-from cheapmatting.decoding import MAX_PIXELS, Picture, read_picture
+from cheapmatting.decoding import MAX_PIXELS, FileBytes, Picture, header_size, read_picture
 from cheapmatting.images import read_alpha, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
@@ -135,6 +135,14 @@ def test_webp_bombs_are_refused_from_the_header(tmp_path: Path, monkeypatch: pyt
         read(bomb("WEBP", 1000, 1000), tmp_path, 100_000)
     with pytest.raises(UserError, match=r"expected fewer pixels \(.*3600000000"):
         read(bomb("WEBP", 60_000, 60_000), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_the_header_alone_has_the_size(kind: str) -> None:
+    data = encoded(np.zeros((300, 200, 3), np.uint8), kind)
+    assert header_size(FileBytes("file", data)) == (200, 300)
+    with pytest.raises(UserError, match="file: expected an image"):
+        header_size(FileBytes("file", data[10:]))
 
 
 def test_the_limit_can_be_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

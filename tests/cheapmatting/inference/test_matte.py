@@ -17,9 +17,11 @@ from small import photograph, small_network
 
 from atldas.common.errors import UserError
 from cheapmatting.images import read_image, read_rgba, write_image
+from cheapmatting.inference.engines.choice import ENGINES
 from cheapmatting.inference.files import Wanted, matte_files
 from cheapmatting.inference.foreground import estimate_foreground
 from cheapmatting.inference.matte import Matter
+from cheapmatting.inference.memory import COSTS, needed
 from cheapmatting.inference.pair import read_pair
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
@@ -103,6 +105,54 @@ def test_with_views_a_mirror_image_has_the_mirrored_alpha(views: Literal[2, 4], 
         np.testing.assert_allclose(several.matte(mirror(image), mirror(trimap)), mirror(alpha), atol=1e-5)
         assert np.abs(one.matte(mirror(image), mirror(trimap)) - mirror(one.matte(image, trimap))).max() > 1e-3
     assert (alpha[trimap == 0] == 0).all() and (alpha[trimap == 255] == 1).all()
+
+
+def batch_of(number: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images [N, H, W, 3] and trimaps [N, H, W]."""
+    images, trimaps = zip(*(photograph(height, width, seed) for seed in range(number)), strict=True)
+    return np.stack(images), np.stack(trimaps)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_batch_is_one_call_and_has_the_alphas_of_single_calls(engine: str, views: Literal[1, 2]) -> None:
+    pytest.importorskip(ENGINES[engine].package, reason=f"needs {engine}")
+    if engine != "torch":
+        pytest.importorskip("onnx", reason=f"{engine} reads the network as ONNX")
+    matter = Matter(bright_network(), "cpu", views, engine=engine, precision="fp32")
+    images, trimaps = batch_of(4, 70, 110)
+    trimaps[1][trimaps[1] == 128] = 0  # nothing in it is unknown
+    singles = [matter.matte(*pair) for pair in zip(images, trimaps, strict=True)]
+    calls = counted(matter)
+    alphas = matter.matte(images, trimaps)
+    assert calls == [(3, 6, 96, 128)] * views
+    for alpha, single in zip(alphas, singles, strict=True):
+        np.testing.assert_allclose(alpha, single, rtol=0, atol=1e-6)
+        assert engine != "torch" or (alpha == single).all()
+    assert np.abs(alphas[0] - alphas[2]).max() > 0.1
+
+
+def test_large_batches_are_divided_and_those_of_regions_are_not_formed(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, trimaps = batch_of(5, 40, 50)
+    network = bright_network()
+    matter, near = Matter(network, "cpu", engine="torch"), Matter(network, "cpu", engine="torch", region="near")
+    expected = matter.matte(images, trimaps)
+    monkeypatch.setattr("cheapmatting.inference.matte.BATCH", 2 * 96 * 96 + 5)
+    assert (matter.together(40, 50), matter.together(97, 50), near.together(40, 50)) == (2, 1, 1)
+    for each, sizes in ((matter, [2, 2, 1]), (near, [1] * 5)):
+        calls = counted(each)
+        np.testing.assert_array_equal(each.matte(images, trimaps), expected)
+        assert [shape[0] for shape in calls] == sizes
+
+
+@pytest.mark.parametrize("engine", COSTS)
+def test_a_batch_needs_no_more_memory_than_allowed(engine: str) -> None:
+    network = small_network()
+    enough = needed(network, engine, 3 * 320 * 512, 3 * 320 * 512)
+    for bound, number in ((enough, 3), (enough - 1000, 2), (enough // 100, 1), (None, 6)):
+        matter = Matter(network, "cpu", engine="torch", max_memory=bound)
+        matter.engine.name = engine
+        assert matter.together(320, 500) == number
 
 
 def test_other_numbers_of_views() -> None:

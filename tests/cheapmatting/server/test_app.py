@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from small import photograph, small_network
 
 httpx = pytest.importorskip("httpx", reason="the extra web is not installed")
@@ -31,6 +33,7 @@ from cheapmatting.masks.width import Width  # noqa: E402
 from cheapmatting.server.answers import MATTE_FILES, MATTE_TEXTS  # noqa: E402
 from cheapmatting.server.app import make_app  # noqa: E402
 from cheapmatting.server.limits import Limits  # noqa: E402
+from cheapmatting.server.work_queue import Work, WorkQueue  # noqa: E402
 
 LIMITS = Limits(max_bytes=200_000, max_pixels=10_000, queue=3, timeout=20)
 
@@ -228,6 +231,47 @@ def test_a_full_queue_refuses_and_then_serves_again(held: HeldMatter) -> None:
         held.release.set()
         assert [future.result().status_code for future in first] == [200, 200]
         assert httpx.post(f"{address}/v1/matte", files=form()).status_code == 200
+
+
+def test_waiting_requests_of_one_size_are_computed_in_one_call_and_each_gets_its_own_answer(
+    held: HeldMatter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[Work] = []
+    submit = WorkQueue.submit
+
+    def counting(queue: WorkQueue, work: Work) -> Any:
+        future = submit(queue, work)
+        submitted.append(work)
+        return future
+
+    monkeypatch.setattr(WorkQueue, "submit", counting)
+    matter = Matter(held.network, "cpu", engine="torch")
+
+    def ask(seed: int) -> Any:
+        files, texts = form(50, 61, seed), {"views": "2" if seed == 5 else "1"}
+        if seed == 6:
+            files["image"] = files["image"][:-30]  # its header is whole
+        return httpx.post(f"{address}/v1/matte", files=files, data={"result": "alpha", **texts}, timeout=30)
+
+    with serving(make_app(held, Limits(queue=16, batch=4))) as address, ThreadPoolExecutor(12) as clients:
+        answers = [clients.submit(ask, 0)]
+        until(lambda: held.began)
+        answers += [clients.submit(ask, seed) for seed in range(1, 12)]
+        until(lambda: len(submitted) == 12)
+        held.release.set()
+        for seed, answer in enumerate(answers):
+            if seed == 6:
+                assert answer.result().status_code == 400
+                continue
+            assert answer.result().status_code == 200
+            alpha = np.asarray(Image.open(io.BytesIO(answer.result().content)))
+            single = Matter(held.network, "cpu", 2, engine="torch") if seed == 5 else matter
+            assert (alpha == np.rint(single.matte(*photograph(50, 61, seed)) * 255)).all()
+        metrics = httpx.get(f"{address}/metrics").text
+    assert "cheapmatting_requests_per_call_sum 11.0" in metrics
+    # The first one, the one of two views, and of the ten others, one of them broken, 4, 4 and 2.
+    assert "cheapmatting_requests_per_call_count 5.0" in metrics
+    assert sum(shape in ((4, 50, 61), (3, 50, 61)) for shape in held.began) >= 2
 
 
 def test_a_request_that_takes_too_long_is_answered_and_holds_its_place_until_its_work_ends(held: HeldMatter) -> None:
