@@ -139,7 +139,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(
 def test_too_little_memory_is_told(
     matter: Matter, files: tuple[Path, Path], tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Matter, "_matte", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(Matter, "_mattes", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(UserError, match=r"photo\.png: this machine has not the memory .* --max-memory 2GiB$"):
         matte_files(matter, *files, tmp_path / "out.png")
 
@@ -147,7 +147,7 @@ def test_too_little_memory_is_told(
 def test_other_errors_are_not_hidden(
     matter: Matter, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Matter, "_matte", lambda *_: (_ for _ in ()).throw(RuntimeError("a defect")))
+    monkeypatch.setattr(Matter, "_mattes", lambda *_: (_ for _ in ()).throw(RuntimeError("a defect")))
     with pytest.raises(RuntimeError, match="a defect"):
         matte_files(matter, *files, tmp_path / "out.png")
 
