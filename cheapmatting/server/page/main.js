@@ -108,8 +108,9 @@ const fromTrimap = (file) => busy("Reading the trimap…", async () => {
   return MEND;
 });
 
-function cutOut() {
-  if (!state.trimap) return;
+async function cutOut() {
+  await taken;
+  if (state.busy || !state.trimap) return;
   if (!state.trimap.has("unknown")) {
     say("Nothing is unknown. Draw a rectangle, or paint the edges with Unknown and the inside with Foreground.", true);
     return;
@@ -216,11 +217,18 @@ function undo() {
   refresh();
 }
 
+// Files are taken one after the other: a trimap waits for the photo that was chosen before it, and a cut-out for both.
+let taken = Promise.resolve();
+
+function take(use, file) {
+  taken = taken.then(() => use(file)).catch((error) => say(error.message, true));
+}
+
 function takeFile(id, use) {
-  find(id).addEventListener("change", async ({ target }) => {
+  find(id).addEventListener("change", ({ target }) => {
     const [file] = target.files;
     target.value = ""; // the same file may be chosen again
-    if (file) await use(file);
+    if (file) take(use, file);
   });
 }
 
@@ -264,7 +272,7 @@ document.addEventListener("dragleave", () => find("stage").classList.remove("ove
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   find("stage").classList.remove("over");
-  if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) take(open, event.dataTransfer.files[0]);
 });
 
 document.addEventListener("keydown", (event) => {

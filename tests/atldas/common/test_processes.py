@@ -66,7 +66,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
         assert column == "SAD" or found_values[:2] == pytest.approx(values[:2], rel=1e-4), column
     states = [weights.load(folder / "model.safetensors").state_dict() for folder in (found, expected)]
     for name, tensor in states[1].items():
-        assert torch.allclose(states[0][name], tensor, rtol=0.02, atol=1e-3), name
+        assert torch.allclose(states[0][name], tensor, rtol=0.02, atol=4e-3), name
 
 
 @pytest.fixture(scope="module")
