@@ -1,0 +1,53 @@
+"""Weights between two models of one network: a share of the one, the rest of the other.
+
+    python experiments/averaged_weights.py runs/seventh/model.safetensors runs/ninth/model.safetensors \\
+        --share 0.7 --out light.safetensors
+
+Of weights that were trained further, and of those that they began with, a mean is often better on other data than
+either (Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR 2022). BatchNorm's statistics are averaged alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from atldas.common.errors import UserError, exit_status
+from cheapmatting.model import weights
+from cheapmatting.model.network import CheapMatting
+
+
+def averaged(first: CheapMatting, second: CheapMatting, share: float) -> CheapMatting:
+    """`second` with (1 - share) of the weights of `first` and `share` of its own, in place.
+
+    Raises:
+        ValueError: networks that differ.
+    """
+    other, own = first.state_dict(), second.state_dict()
+    if {name: tensor.shape for name, tensor in other.items()} != {name: tensor.shape for name, tensor in own.items()}:
+        raise ValueError("expected two models of one network, got different networks")
+    for name, tensor in own.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(other[name], 1 - share)
+    return second
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("first", type=Path, help="a model's file")
+    parser.add_argument("second", type=Path, help="a model's file")
+    parser.add_argument("--share", type=float, required=True, help="of the second, 0 to 1")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, in float16")
+    options = parser.parse_args()
+    if not 0 <= options.share <= 1:
+        raise UserError(f"--share: expected 0 to 1, got {options.share:g}")
+    try:
+        network = averaged(weights.load(options.first), weights.load(options.second), options.share)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    shares = f"{1 - options.share:g} of {options.first.name}, {options.share:g} of {options.second.name}"
+    weights.save(network, options.out, half=True, averaged=shares)
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_status(run))
