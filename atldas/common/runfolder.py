@@ -60,7 +60,7 @@ def open_run(
             raise UserError(f"{folder}: holds no run to resume (no {CONFIG} of one); leave out --resume to begin one")
         require_absent(folder, (CONFIG, *writes))
     state = load_checkpoint(folder / CHECKPOINT) if begun and (folder / CHECKPOINT).exists() else None
-    if state and steps and state["step"] > steps[1]:
+    if state and steps and state.get("step", 0) > steps[1]:  # another program's file may have none
         raise UserError(f"{steps[0]}: expected at least {state['step']}, the steps done, got {steps[1]}")
     write_text(folder / CONFIG, HEADER + to_yaml(settings))
     return state

@@ -76,6 +76,11 @@ class PhotographsConfig:
     truths: FilePath
     trimaps: Annotated[tuple[FilePath, ...], MinLen(1)]
 
+    def __post_init__(self) -> None:
+        names = [Path(folder).name for folder in self.trimaps]
+        if len(set(names)) < len(names):
+            raise ValueError(f"folders of trimaps whose names differ, as the log's columns do, not {', '.join(names)}")
+
 
 @config
 class ValidationConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ..trimap import known_pixels_kept, read_trimap
 from .recipe import PhotographsConfig, TrainConfig
 
 PAIRS = "SAD"
+log = logging.getLogger(__name__)
 
 
 def held_out(settings: TrainConfig) -> dict[str, list[Sample]]:
@@ -57,7 +59,10 @@ def photographs(folders: PhotographsConfig) -> dict[str, dict[str, Sample]]:
     sets = {}
     for folder in folders.trimaps:
         samples = {}
-        for entry in pair_files(Path(folders.truths), Path(folder), images=Path(folders.images)).entries:
+        pairing = pair_files(Path(folders.truths), Path(folder), images=Path(folders.images))
+        for message in pairing.messages():
+            log.warning("%s", message)
+        for entry in pairing.entries:
             assert entry.image is not None  # they were paired by the images
             image, alpha, trimap = read_image(entry.image), read_alpha(entry.truth), read_trimap(entry.trimap)
             require_same_size(entry.truth, alpha, entry.image, image)

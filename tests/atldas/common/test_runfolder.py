@@ -58,6 +58,12 @@ def test_fewer_steps_than_are_done_are_refused_and_the_settings_kept(tmp_path: P
     assert open_run(tmp_path, fewer, True, WRITES, ("inner.steps",), ("inner.steps", 7)) == {"step": 7}
 
 
+def test_a_checkpoint_without_a_step_is_left_to_whoever_takes_it(tmp_path: Path) -> None:
+    opened(tmp_path)
+    save_checkpoint(tmp_path / "checkpoint.pt", {"other": 7})
+    assert open_run(tmp_path, SETTINGS, True, WRITES, ("inner.steps",), ("inner.steps", 3)) == {"other": 7}
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_run_without_a_step_may_be_replaced(tmp_path: Path, resume: bool) -> None:
     opened(tmp_path)

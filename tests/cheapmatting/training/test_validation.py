@@ -111,6 +111,19 @@ def test_a_photograph_of_another_size_than_its_trimap_is_named(tmp_path: Path) -
         held_out(settings)
 
 
+def test_folders_of_trimaps_of_one_name_are_refused(tmp_path: Path) -> None:
+    folders = {"images": "a", "truths": "b", "trimaps": [str(tmp_path / "x" / "t"), str(tmp_path / "y" / "t")]}
+    with pytest.raises(UserError, match=r"photographs: expected folders of trimaps whose names differ.*not t, t"):
+        training_settings(validation={"every": 1, "photographs": folders})
+
+
+def test_a_photograph_without_a_trimap_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = photographs(tmp_path, [(9, 14), (20, 6)])
+    (tmp_path / "wide" / "1.png").unlink()
+    assert len(held_out(settings)["SAD wide"]) == 1
+    assert "1 images without a trimap: 1" in caplog.text
+
+
 def test_gradients_are_left_alone() -> None:
     network = small_network()
     network(collate(samples(1)).inputs).sum().backward()
