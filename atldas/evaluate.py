@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, Le, MinLen
 
-from .common.config import config
+from .common.config import MOST, config
 from .common.errors import UserError
 from .common.progress import progress
 from .distribution import Distribution
@@ -18,7 +18,7 @@ from .oracles import InheritedConfig, Oracle, RungConfig
 from .strategy import Context
 from .task import Task
 
-Count = Annotated[int, Ge(0), Le(100_000)]
+Count = Annotated[int, Ge(0), MOST]
 
 
 @config

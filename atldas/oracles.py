@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from torch import nn
 
 from .builder import FixedBuilder
-from .common.config import config
+from .common.config import MOST, config
 from .common.device import bfloat16_pays
 from .genotype import Genotype
 from .supernet import Supernet
@@ -65,7 +65,7 @@ class InheritedConfig:
 
     oracle: Literal["inherited"] = "inherited"
     keep: Annotated[int, Ge(1)] = 1
-    calibration_batches: Annotated[int, Ge(1), Le(100_000)] = 20
+    calibration_batches: Annotated[int, Ge(1), MOST] = 20
 
     def make(self, given: Measured) -> Inherited:
         return Inherited(self, given)
@@ -107,8 +107,8 @@ class ShortTrainingConfig:
     keep: Annotated[int, Ge(1)] = 1
     steps: Annotated[int, Ge(1)]
     weights: SgdConfig = field(default_factory=lambda: SgdConfig(lr=0.1, lr_end=0.0))
-    seeds: Annotated[int, Ge(1), Le(100_000)] = 1
-    calibration_batches: Annotated[int, Ge(0), Le(100_000)] = 0
+    seeds: Annotated[int, Ge(1), MOST] = 1
+    calibration_batches: Annotated[int, Ge(0), MOST] = 0
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     task_options: dict[str, Any] = field(default_factory=dict)
 

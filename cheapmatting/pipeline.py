@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from atldas.common.atomic import write_text
-from atldas.common.config import Seed, Source, assigned, config, from_dict, load_object
+from atldas.common.config import MOST, Seed, Source, assigned, config, from_dict, load_object
 from atldas.common.errors import UserError
 from atldas.common.runfolder import CONFIG, has_begun, require_absent
 from atldas.common.shipped import read_named
@@ -53,7 +53,7 @@ class ReportConfig:
 
     photo: str = "astronaut.jpg"
     trimap: str = "astronaut_trimap.png"
-    pairs: Annotated[int, Ge(1), Le(100_000)] = 50
+    pairs: Annotated[int, Ge(1), MOST] = 50
     seed: Seed = 2_000_003
     data: DataConfig = field(default_factory=DataConfig)
 

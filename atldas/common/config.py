@@ -60,6 +60,7 @@ class RelativeToFile:
 
 
 FilePath = Annotated[str, RelativeToFile()]
+MOST = Le(100_000)  # of what is counted: more is a slip of the hand, and would take all memory or days
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # PyTorch's generators take 64 bits, and some seeds are multiples of it
 
 

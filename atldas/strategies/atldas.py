@@ -15,7 +15,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from ..common.config import config, key_of
+from ..common.config import MOST, config, key_of
 from ..common.schedule import linear
 from ..estimators import Regression, leave_one_out
 from ..evaluate import EvaluationConfig, propose
@@ -52,14 +52,14 @@ class AtldasOptions:
     sampler: Annotated[str, key_of(TRAINING_SAMPLERS)] = "mixed"
     uniform_steps: Annotated[int, Ge(0)] = 0
     uniform_share: Share = 0.2
-    children: Annotated[int, Ge(2), Le(100_000)] = 4
+    children: Annotated[int, Ge(2), MOST] = 4
     estimator: Literal["leave_one_out", "regression"] = "regression"
-    memory: Annotated[int, Ge(8), Le(100_000)] = 800
+    memory: Annotated[int, Ge(8), MOST] = 800
     ridge: Annotated[float, Ge(0)] = 1.0
     pairs: bool = False
     macs_weight: Annotated[float, Ge(0)] = 0.0
     entropy_floor: Share = 0.0
-    warm_start: Annotated[int, Ge(0), Le(100_000)] = 0
+    warm_start: Annotated[int, Ge(0), MOST] = 0
     warm_start_steps: Annotated[int, Ge(1)] = 1000
     proxies: Weights = field(default_factory=lambda: {"synflow": 1.0, "naswot_share": 1.0})
     shuffle_losses: bool = False

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from ..common.config import config
+from ..common.config import MOST, config
 from ..common.progress import progress
 from ..evaluate import EvaluationConfig
 from ..genotype import Genotype
@@ -36,9 +36,9 @@ class EvolutionOptions:
     """
 
     sampler: Literal["uniform", "strict_fairness"] = "uniform"
-    population: Annotated[int, Ge(2), Le(100_000)] = 25
-    sample: Annotated[int, Ge(1), Le(100_000)] = 5
-    cycles: Annotated[int, Ge(0), Le(100_000)] = 75
+    population: Annotated[int, Ge(2), MOST] = 25
+    sample: Annotated[int, Ge(1), MOST] = 5
+    cycles: Annotated[int, Ge(0), MOST] = 75
 
 
 class Evolution:

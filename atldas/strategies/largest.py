@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
-from ..common.config import config
+from ..common.config import MOST, config
 from ..cost_tables import parameter_tables
 from ..evaluate import EvaluationConfig
 from ..genotype import Genotype
@@ -25,7 +25,7 @@ ENUMERATED = 100_000  # spaces up to this size are gone through
 class LargestOptions:
     """`children`: how many are proposed."""
 
-    children: Annotated[int, Ge(1), Le(100_000)] = 25
+    children: Annotated[int, Ge(1), MOST] = 25
 
 
 class Largest(Unlearned):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
-from ..common.config import config
+from ..common.config import MOST, config
 from ..evaluate import EvaluationConfig
 from ..halving import Candidate
 from .unlearned import Unlearned
@@ -17,7 +17,7 @@ from .unlearned import Unlearned
 class RandomOptions:
     """`children`: how many are proposed. Without weight steps, and with a rung of short training: random-k."""
 
-    children: Annotated[int, Ge(1), Le(100_000)] = 50
+    children: Annotated[int, Ge(1), MOST] = 50
 
 
 class Random(Unlearned):

@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from ..common.config import config
+from ..common.config import MOST, config
 from ..common.progress import progress
 from ..cost_tables import parameter_tables
 from ..evaluate import EvaluationConfig
@@ -49,15 +49,15 @@ class SurrogateOptions:
 
     pool_proxies: Weights = field(default_factory=lambda: {"synflow": 1.0, "parameters": 0.5})
     pool_task_options: dict[str, Any] = field(default_factory=dict)
-    scored: Annotated[int, Ge(2), Le(100_000)] = 20_000
+    scored: Annotated[int, Ge(2), MOST] = 20_000
     pool_share: Annotated[float, Gt(0), Le(1)] = 0.25
     proxies: Weights = field(default_factory=lambda: {"naswot_share": 1.0, "parameters": 0.5})
-    initial: Annotated[int, Ge(2), Le(100_000)] = 64
-    rounds: Annotated[int, Ge(0), Le(100_000)] = 4
-    per_round: Annotated[int, Ge(1), Le(100_000)] = 32
+    initial: Annotated[int, Ge(2), MOST] = 64
+    rounds: Annotated[int, Ge(0), MOST] = 4
+    per_round: Annotated[int, Ge(1), MOST] = 32
     exploration: Annotated[float, Ge(0)] = 1.0
-    finalists: Annotated[int, Ge(1), Le(100_000)] = 24
-    repeats: Annotated[int, Ge(0), Le(100_000)] = 4
+    finalists: Annotated[int, Ge(1), MOST] = 24
+    repeats: Annotated[int, Ge(0), MOST] = 4
     weight: Annotated[float, Gt(0)] = 1.0
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, MinLen
 from pydantic import AfterValidator
 
-from ..common.config import config
+from ..common.config import MOST, config
 from ..common.config_errors import suggestion
 from ..evaluate import EvaluationConfig
 from ..halving import Candidate
@@ -38,9 +38,9 @@ class ZeroCostOptions:
     """
 
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], MinLen(1)] = ("synflow", "naswot")
-    scored: Annotated[int, Ge(1), Le(100_000)] = 1000
-    children: Annotated[int, Ge(1), Le(100_000)] = 10
-    batches: Annotated[int, Ge(2), Le(100_000)] = 2
+    scored: Annotated[int, Ge(1), MOST] = 1000
+    children: Annotated[int, Ge(1), MOST] = 10
+    batches: Annotated[int, Ge(2), MOST] = 2
 
 
 class ZeroCost(Unlearned):
