@@ -1,4 +1,4 @@
-"""experiments/averaged_weights.py: weights between two models."""
+"""experiments/recipes/averaged_weights.py: weights between two models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from small import small_network
 from atldas.common.errors import UserError
 from cheapmatting.model import weights
 
-script = load_script("experiments/averaged_weights.py")
+script = load_script("experiments/recipes/averaged_weights.py")
 
 
 def test_it_is_the_mean_with_the_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Weights between two models of one network: a share of the one, the rest of the other.
 
-    python experiments/averaged_weights.py runs/seventh/model.safetensors runs/ninth/model.safetensors \\
+    python experiments/recipes/averaged_weights.py runs/seventh/model.safetensors runs/ninth/model.safetensors \\
         --share 0.7 --out light.safetensors
 
 Of weights that were trained further, and of those that they began with, a mean is often better on other data than
