@@ -181,6 +181,16 @@ def opinions(scores: Tensor, weights: Iterable[float]) -> Tensor:
     return standard @ torch.tensor(list(weights), dtype=torch.float64)
 
 
+def log_ranks(scores: Tensor, weights: Iterable[float]) -> Tensor:
+    """The weighted sum of log(rank / children) over the scores [children, scores], float64 [children]; at most 0.
+
+    The best child has the rank `children`; equal scores share their mean rank, and what is not a number is the lowest.
+    """
+    columns = np.nan_to_num(scores.double().numpy(), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    logs = np.log(np.stack([ranks(column) for column in columns.T], axis=1) / len(columns))
+    return torch.from_numpy(logs) @ torch.tensor(list(weights), dtype=torch.float64)
+
+
 def mean_ranks(scores: Sequence[Sequence[float]]) -> list[float]:
     """Each child's rank from 1, the lowest score, averaged over proxies [proxies][children].
 

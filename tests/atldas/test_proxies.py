@@ -15,7 +15,7 @@ from toy import cell_space
 from atldas.builder import Builder
 from atldas.cost_tables import CostTables, parameter_tables
 from atldas.genotype import Genotype
-from atldas.proxies import PROXIES, Newborns, mean_ranks
+from atldas.proxies import PROXIES, Newborns, log_ranks, mean_ranks
 from atldas.space import Space
 
 CPU = torch.device("cpu")
@@ -136,3 +136,15 @@ def test_ranks_are_averaged_over_proxies_ties_shared_and_no_number_is_last() -> 
     assert mean_ranks([[5.0, 5.0, 1.0, 9.0]]) == [2.5, 2.5, 1.0, 4.0]
     assert mean_ranks([[1.0, math.nan, -math.inf], [1.0, 2.0, 3.0]]) == [2.0, 1.75, 2.25]
     assert mean_ranks([[1.0, 2.0], [1e30, -1e30]]) == [1.5, 1.5]  # a scale does not count
+
+
+def test_log_ranks_by_hand_with_ties_and_what_is_not_finite() -> None:
+    scores = torch.tensor([[1.0, 5.0], [3.0, float("nan")], [3.0, 6.0], [float("-inf"), 7.0]])
+    first, second = torch.tensor([2.0, 3.5, 3.5, 1.0]).log(), torch.tensor([2.0, 1.0, 3.0, 4.0]).log()
+    expected = first + 0.5 * second - 1.5 * math.log(4)
+    assert torch.allclose(log_ranks(scores, [1.0, 0.5]).float(), expected)
+
+
+def test_log_ranks_prefer_the_second_best_in_all_to_the_best_in_one_and_the_worst_in_another() -> None:
+    scores = torch.tensor([[9.0, 1.0], [5.0, 5.0], [1.0, 9.0]])
+    assert log_ranks(scores, [1.0, 1.0]).argmax() == 1

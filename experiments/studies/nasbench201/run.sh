@@ -13,9 +13,9 @@ rungs="$(tr -d '\n' <<< "$rungs")"
 again=()
 if [ -e "$out" ]; then again=(--resume); fi
 for units in 54 20; do
-    atldas compare nasbench201 --strategies surrogate --seeds 101..105 --jobs 1 --table "$table" --column c10_test200 \
+    atldas compare nasbench201 --strategies surrogate --seeds 201..205 --jobs 1 --table "$table" --column c10_test200 \
         --set task_options.folder="$train" --set budget.units=$units "${again[@]}" --out "$out/units_$units"
-    atldas compare nasbench201 --strategies random,largest,evolution --seeds 101..103 --jobs 1 --table "$table" \
+    atldas compare nasbench201 --strategies random,largest,evolution --seeds 201..203 --jobs 1 --table "$table" \
         --column c10_test200 --set task_options.folder="$train" --set budget.units=$units \
         --set-for random strategy_options.children=172 --set-for random "$rungs" \
         --set-for largest strategy_options.children=172 --set-for largest "$rungs" \
