@@ -134,15 +134,15 @@ def _check(
     rectangle: Rectangle | None, inside: Sequence[Point], outside: Sequence[Point], height: int, width: int
 ) -> None:
     if rectangle is None and not inside:
-        raise UserError("expected a --rectangle around the foreground, or a point of it with --inside, got neither")
+        raise UserError("expected a rectangle around the foreground, or a point inside of it, got neither")
     size = f"{width} x {height} pixels"
     if rectangle is not None:
         x, y, w, h = rectangle
         if w < 1 or h < 1 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise UserError(f"--rectangle: expected X,Y,WIDTH,HEIGHT inside the image of {size}, got {x},{y},{w},{h}")
+            raise UserError(f"rectangle: expected X,Y,WIDTH,HEIGHT inside the image of {size}, got {x},{y},{w},{h}")
         if (w, h) == (width, height):
-            raise UserError("--rectangle: expected background outside of it, got the whole image")
-    for name, points in (("--inside", inside), ("--outside", outside)):
+            raise UserError("rectangle: expected background outside of it, got the whole image")
+    for name, points in (("inside", inside), ("outside", outside)):
         for x, y in points:
             if not (0 <= x < width and 0 <= y < height):
                 raise UserError(f"{name}: expected a point X,Y inside the image of {size}, got {x},{y}")

@@ -40,10 +40,10 @@ def parse_width(text: str) -> Width:
     """
     found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?) ?(%|px|)", text.strip())
     if found is None:
-        raise UserError(f"--width: expected pixels such as 20 or percent of the diagonal such as 2%, got {text[:20]}")
+        raise UserError(f"width: expected pixels such as 20 or percent of the diagonal such as 2%, got {text[:20]}")
     value, percent = float(found[1]), found[2] == "%"
     if percent and value > 100:
-        raise UserError(f"--width: expected at most 100%, got {text[:20]}")
+        raise UserError(f"width: expected at most 100%, got {text[:20]}")
     if not percent and value != int(value):
-        raise UserError(f"--width: expected a whole number of pixels, got {text[:20]}")
+        raise UserError(f"width: expected a whole number of pixels, got {text[:20]}")
     return Width(value, percent)

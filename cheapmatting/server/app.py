@@ -128,8 +128,10 @@ async def _answer(
     read: Callable[[FormData], Awaitable[Fields]], work_of: Callable[[Fields], Work],
 ) -> Response:  # fmt: skip
     """Take a place, receive the form, have the work done when its turn comes."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RefusalError(415, "expected a form with files (multipart/form-data)")
+    if request.url.query:  # leaving out what was asked for would be no answer to it
+        raise RefusalError(400, f"expected fields of the form, got a query in the address: {request.url.query[:60]}")
     with queue.place() as place:
         fields = await _received(request, limits, read)
         data, media_type = await place.computed(work_of(fields), _until_gone(request))

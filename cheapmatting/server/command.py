@@ -7,6 +7,7 @@ import math
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,16 @@ def run(options: argparse.Namespace) -> int:
     return serve(options, with_page=False)
 
 
-def serve(options: argparse.Namespace, with_page: bool, when_ready: Any = None, site: Path | None = None) -> int:
+def serve(
+    options: argparse.Namespace, with_page: bool, when_ready: Any = None, make_site: Callable[[], Path] | None = None
+) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the requests that are there.
 
     Args:
-        with_page, site: as for `make_app`.
-        when_ready: called with the address when the socket listens.
+        with_page: as for `make_app`.
+        when_ready: called with the address when the app is served there.
+        make_site: makes the `site` of `make_app`; called when the options are checked and the port is ours, for it
+            takes long.
     """
     _require_extra()
     import uvicorn
@@ -83,6 +88,7 @@ def serve(options: argparse.Namespace, with_page: bool, when_ready: Any = None, 
     limits = Limits(max_bytes, options.max_pixels, options.queue, options.timeout, options.batch)
     listening = _listening(options.host, options.port)
     with listening:
+        site = make_site() if make_site is not None else None
         matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, **computing(options))
         hosts = (*LOCAL_NAMES, *options.allow_host) if is_loopback(options.host) else tuple(options.allow_host) or None
         app = make_app(matter, limits, with_page=with_page, site=site, hosts=hosts, origins=tuple(options.cors))

@@ -55,5 +55,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"written to {options.static}; try it with: python -m http.server -d {options.static}")
         return 0
     with tempfile.TemporaryDirectory(prefix="cheapmatting") as place:
-        write_site(Path(place) / "page", weights, options.runtime)
-        return serve(options, with_page=True, when_ready=when_ready, site=Path(place) / "page")
+        page = Path(place) / "page"
+
+        def make_site() -> Path:
+            write_site(page, weights, options.runtime)
+            return page
+
+        return serve(options, with_page=True, when_ready=when_ready, make_site=make_site)

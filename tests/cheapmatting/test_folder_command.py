@@ -82,7 +82,7 @@ def test_trimaps_of_a_photograph(here: Path, marks: str) -> None:
         ("trimap mask.png -o mask.png", "mask.png: expected another file than the input"),
         ("trimap mask.png -o cutout.png", "cutout.png: exists; replace it with --force"),
         ("trimap mask.png -o trimap.jpg", "trimap.jpg: expected a format without loss"),
-        ("trimap mask.png --width none", "--width: expected pixels such as 20"),
+        ("trimap mask.png --width none", "width: expected pixels such as 20"),
         ("trimap photo.png --inside 3", "--inside: expected a point X,Y in whole pixels, got 3"),
         ("trimap photo.png --inside 3,4 --mask a:b", "--mask: expected a mask or marks"),
         ("trimap mask.png --max-pixels 5119", "mask.png: expected at most 5119 pixels, got 80 x 64 = 5120"),

@@ -25,6 +25,7 @@ from cheapmatting.inference.memory import COSTS, needed
 from cheapmatting.inference.pair import read_pair
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
+from cheapmatting.model.padding import padded_size
 
 Mirror = Callable[[np.ndarray], np.ndarray]
 
@@ -149,10 +150,18 @@ def test_large_batches_are_divided_and_those_of_regions_are_not_formed(monkeypat
 def test_a_batch_needs_no_more_memory_than_allowed(engine: str) -> None:
     network = small_network()
     enough = needed(network, engine, 3 * 320 * 512, 3 * 320 * 512)
-    for bound, number in ((enough, 3), (enough - 1000, 2), (enough // 100, 1), (None, 6)):
+    for bound, number in ((enough, 3), (enough - 1000, 2), (enough // 100, 1), (None, 3)):
         matter = Matter(network, "cpu", engine="torch", max_memory=bound)
         matter.engine.name = engine
         assert matter.together(320, 500) == number
+
+
+def test_a_call_of_several_images_needs_little_more_memory_than_one_of_them(matter: Matter) -> None:
+    """So a server's memory does not depend on which requests meet; the sizes are those of its load test."""
+    sizes = [(48, 64), (240, 320), (299, 401), (360, 480), (473, 631), (512, 512), (513, 512)]
+    assert [matter.together(*size) for size in sizes] == [56, 6, 3, 2, 1, 2, 1]
+    of_calls = [matter.together(*size) * padded_size(size[0]) * padded_size(size[1]) for size in sizes]
+    assert max(of_calls) == 2**19 < 2 * padded_size(473) * padded_size(631)
 
 
 def test_other_numbers_of_views() -> None:

@@ -51,12 +51,12 @@ def test_a_large_photograph_is_cut_in_small() -> None:
 @pytest.mark.parametrize(
     ("rectangle", "inside", "outside", "message"),
     [
-        (None, [], [(3, 3)], "expected a --rectangle around the foreground"),
-        (Rectangle(0, 0, 161, 50), [], [], "--rectangle: expected X,Y,WIDTH,HEIGHT inside the image of 160 x 120"),
-        (Rectangle(5, 5, 0, 50), [], [], "--rectangle: expected"),
+        (None, [], [(3, 3)], "expected a rectangle around the foreground"),
+        (Rectangle(0, 0, 161, 50), [], [], "rectangle: expected X,Y,WIDTH,HEIGHT inside the image of 160 x 120"),
+        (Rectangle(5, 5, 0, 50), [], [], "rectangle: expected"),
         (Rectangle(0, 0, 160, 120), [], [], "got the whole image"),
-        (None, [(160, 3)], [], "--inside: expected a point X,Y inside the image"),
-        (None, [(5, 3)], [(-1, 3)], "--outside: expected a point"),
+        (None, [(160, 3)], [], "inside: expected a point X,Y inside the image"),
+        (None, [(5, 3)], [(-1, 3)], "outside: expected a point"),
     ],
 )
 def test_marks_outside_of_the_image_are_refused(

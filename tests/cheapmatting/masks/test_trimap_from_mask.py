@@ -89,7 +89,7 @@ def test_widths_are_read(text: str, width: tuple[float, bool]) -> None:
 
 @pytest.mark.parametrize("text", ["", "wide", "-3", "2.5", "101%", "1e3", "nan%"])
 def test_other_widths_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="--width: expected"):
+    with pytest.raises(UserError, match="width: expected"):
         parse_width(text)
 
 

@@ -151,7 +151,10 @@ WHOLE = form()
         ("matte", {**WHOLE, "image": WHOLE["image"] + bytes(200_000)}, {}, 413, "expected at most 200000 bytes"),
         ("trimap", {"mask": WHOLE["image"]}, {}, 400, "mask: expected an alpha matte"),
         ("trimap", {"mask": png(a_mask())}, {"rectangle": "1,1,9,9"}, 400, "expected a mask, or an image and marks"),
-        ("trimap", {"image": WHOLE["image"]}, {"rectangle": "1,1,900,9"}, 400, "--rectangle: expected"),
+        ("trimap", {"image": WHOLE["image"]}, {"rectangle": "1,1,900,9"}, 400, "rectangle: expected X"),
+        ("trimap", {"image": WHOLE["image"]}, {"inside": "999,1"}, 400, "inside: expected a point"),
+        ("matte", {"image": WHOLE["image"], "mask": png(a_mask())}, {"width": "-5"}, 400, "width: expected pixels"),
+        ("matte?result=alpha", WHOLE, {}, 400, "expected fields of the form, got a query in the address: result=alpha"),
         ("trimap", {"image": WHOLE["image"]}, {"inside": "1;1"}, 400, "inside: expected a point X,Y"),
     ],
 )
@@ -173,6 +176,8 @@ def test_requests_that_are_no_forms_are_refused(address: str) -> None:
     assert httpx.post(f"{address}/v1/matte", headers={"content-type": "multipart/form-data"}).status_code == 400
     assert httpx.post(f"{address}/v1/matte", content=b"nonsense", headers=head).status_code == 400
     assert httpx.post(f"{address}/v1/matte", content=part + b"cut", headers=head).status_code == 400
+    loud = {"content-type": "Multipart/Form-Data; boundary=x"}  # upper and lower case are alike
+    assert "image: expected" in httpx.post(f"{address}/v1/matte", content=b"--x--", headers=loud).json()["error"]
     assert httpx.get(f"{address}/v1/matte").status_code == 405
     assert httpx.get(f"{address}/../etc/passwd").status_code == 404
     # Chunks without a length are counted as they come.

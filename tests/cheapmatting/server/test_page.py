@@ -53,3 +53,10 @@ def test_a_rectangle_drawn_with_the_mouse_gives_a_cut_out(page: Any, tmp_path: P
     assert found.shape == (300, 451, 4)
     alpha = found[..., 3] / 255
     assert 0.3 < alpha.mean() < 0.95 and alpha[:, 0].max() < 0.5  # left of the rectangle is background
+
+
+def test_the_choices_of_a_row_are_equally_high(page: Any) -> None:
+    boxes = [choice.bounding_box() for choice in page.locator(".choices span").all()]
+    assert len(boxes) == 10
+    for row in {box["y"] for box in boxes}:
+        assert len({box["height"] for box in boxes if box["y"] == row}) == 1

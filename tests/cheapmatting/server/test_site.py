@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import socket
 import tarfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from atldas.common.errors import UserError
 from cheapmatting.command import main
 from cheapmatting.model import weights
 from cheapmatting.server import browser_runtime
+from cheapmatting.server import site as site_module
 from cheapmatting.server.browser_runtime import FETCH, FILES, TARBALL, read_runtime
 
 ROOT = Path(__file__).parents[3]
@@ -102,3 +104,17 @@ def test_the_version_in_the_documents_is_the_one_that_is_read() -> None:
         for found in re.findall(r"onnxruntime-web[@-][0-9][\w.]*(?:\.tgz)?", path.read_text())
     ]
     assert named and set(named) <= {browser_runtime.PACKAGE, TARBALL}
+
+
+def test_a_port_that_is_taken_is_said_before_the_network_is_exported(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("starlette", reason="the extra web is not installed")
+    exported = []
+    monkeypatch.setattr(site_module, "write_site", lambda *_: exported.append("too early"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["web", "--no-browser", "--runtime", str(packed), "--port", str(port)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and f"127.0.0.1:{port}: cannot listen there" in said[0] and "another --port" in said[0]
+    assert exported == []
