@@ -113,11 +113,15 @@ def read_picture(
         if stream.read(4) == exr.MAGIC:
             with _faults_named(name):
                 width, height = exr.size(stream, name)
-            _require_size(name, width, height, max_pixels, check)
+            require_size(name, width, height, max_pixels)
+            if check:
+                check(width, height)
             with _faults_named(name):
                 return Picture(exr.read(stream, name), Metadata(), False)
         image = _opened(stream, name)
-        _require_size(name, *image.size, max_pixels, check)
+        require_size(name, *image.size, max_pixels)
+        if check:
+            check(*image.size)
         with _faults_named(name):
             return _decoded(image, stream, name, as_data)
 
@@ -134,6 +138,22 @@ def header_size(source: Source) -> tuple[int, int]:
             with _faults_named(name):
                 return exr.size(stream, name)
         return _opened(stream, name).size
+
+
+def require_size(name: str, width: int, height: int, most: int) -> None:
+    """Check the size that a header tells, before anything is decoded.
+
+    Raises:
+        UserError: no pixels.
+        TooManyPixelsError: more than `most`.
+    """
+    if width < 1 or height < 1:
+        raise UserError(f"{name}: expected an image, got a damaged file of {width} x {height} pixels")
+    if width * height > most:
+        raise TooManyPixelsError(
+            f"{name}: expected at most {most} pixels, got {width} x {height} = {width * height}; if this is no "
+            f"decompression bomb, raise the limit: --max-pixels {width * height}"
+        )
 
 
 def name_of(source: Source) -> str:
@@ -194,18 +214,6 @@ def _faults_named(name: str) -> Iterator[None]:
         raise UserError(
             f"{name}: expected an image ({', '.join(READABLE)}), got a damaged or other file ({why})"
         ) from error
-
-
-def _require_size(name: str, width: int, height: int, most: int, check: Callable[[int, int], None] | None) -> None:
-    if width < 1 or height < 1:
-        raise UserError(f"{name}: expected an image, got a damaged file of {width} x {height} pixels")
-    if width * height > most:
-        raise TooManyPixelsError(
-            f"{name}: expected at most {most} pixels, got {width} x {height} = {width * height}; if this is no "
-            f"decompression bomb, raise the limit: --max-pixels {width * height}"
-        )
-    if check:
-        check(width, height)
 
 
 def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, name: str, as_data: bool) -> Picture:
