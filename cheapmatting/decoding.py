@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -24,7 +26,8 @@ from atldas.common.errors import UserError
 from . import colours, exr
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "AVIF")  # a file's content decides, not its suffix
+# Pillow's names of the formats, and its modules for them; the content of a file decides, not its suffix.
+FORMATS = {"PNG": "Png", "JPEG": "Jpeg", "WEBP": "WebP", "TIFF": "Tiff", "BMP": "Bmp", "AVIF": "Avif"}
 MAX_PIXELS = 200_000_000  # a photograph of 200 megapixels; a decompression bomb has more
 STANDARD_STREAM = "-"
 ORIENTATION = 0x0112
@@ -185,10 +188,11 @@ def _file_in_memory(source: Source) -> io.BytesIO | None:
 
 def _opened(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
     """The header. This is `Image.open` for our formats, without its limit: that one cannot be raised for one file."""
-    Image.init()
     stream.seek(0)
     start = stream.read(16)
-    for kind in FORMATS:
+    for kind, module in FORMATS.items():
+        if kind not in Image.OPEN and find_spec(f"PIL.{module}ImagePlugin"):  # AVIF is new in Pillow 11.3
+            import_module(f"PIL.{module}ImagePlugin")  # `Image.init` would import some forty others
         factory, accepts = Image.OPEN.get(kind, (None, None))
         if factory is None or accepts is None or accepts(start) not in (True, 1):
             continue
