@@ -71,7 +71,7 @@ def cut_out(image: Bytes | Image.Image, alpha: npt.NDArray[Any] | Image.Image) -
         rgb, levels = np.array(image.convert("RGB")), np.array(alpha.convert("L"))
         return Image.fromarray(cut_out(rgb, levels / np.float32(255)))
     _check(image, alpha)
-    return _cut_out(cast(Bytes, image), np.asarray(alpha, np.float32).clip(0, 1))
+    return _cut_out(cast(Bytes, image), np.asarray(alpha, np.float32))
 
 
 def _check(image: Any, alpha: Any) -> None:
@@ -99,9 +99,11 @@ def _cut_out(image: Bytes, alpha: Floats) -> Bytes:
     for start in range(0, height, rows):
         top, stop = max(start - REACH, 0), min(start + rows, height)
         seen = slice(top, stop + REACH)
-        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), alpha[seen])
-        cutout[start:stop, :, :3] = np.rint(colours[start - top : stop - top] * 255)
-    cutout[..., 3] = np.rint(alpha * 255)
+        opacity = alpha[seen].clip(0, 1)
+        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), opacity)
+        inside = slice(start - top, stop - top)
+        cutout[start:stop, :, :3] = np.rint(colours[inside] * 255)
+        cutout[start:stop, :, 3] = np.rint(opacity[inside] * 255)
     return cutout
 
 

@@ -13,12 +13,11 @@ from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
 
 from ..arrays import Bytes
-from ..images import require_same_size
 from ..inference.matte import Matter
 from ..inference.options import add_computing_options, add_max_pixels, computing, max_pixels
+from ..inference.pair import read_fitted_trimap
 from ..masks.options import add_width_option, width_of
 from ..model.lookup import DEFAULT_WEIGHTS
-from ..trimap import read_trimap
 from .carrying import STEADY, matte_frames
 from .files import read_frames, require_writable, writer
 
@@ -106,9 +105,8 @@ def _keys(texts: list[str], most: int) -> dict[int, Callable[[Bytes], Bytes]]:
 
 def _reader(path: Path, most: int) -> Callable[[Bytes], Bytes]:
     def read(image: Bytes) -> Bytes:
-        trimap = read_trimap(path, most)
-        require_same_size(path, trimap, "the video", image)
-        return trimap
+        height, width = image.shape[:2]
+        return read_fitted_trimap(path, width, height, "the video", turned=False, max_pixels=most)
 
     return read
 
