@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atldas import __version__
+from atldas.common.machine import without_collection
 from atldas.common.verbs import Verbs, add_verb, interrupted, run_command
 
 from .folder_options import add_folder_options, add_trimap_options
@@ -167,12 +168,13 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _matte(options: argparse.Namespace) -> int:
-    from .decoding import STANDARD_STREAM
-    from .folder_command import matte_many, require_one_photograph, trimap_source
-    from .folders import is_many
-    from .inference.files import matte_files, require_free
-    from .inference.matte import Matter
-    from .model.lookup import DEFAULT_WEIGHTS
+    with without_collection():
+        from .decoding import STANDARD_STREAM
+        from .folder_command import matte_many, require_one_photograph, trimap_source
+        from .folders import is_many
+        from .inference.files import matte_files, require_free
+        from .inference.matte import Matter
+        from .model.lookup import DEFAULT_WEIGHTS
 
     if is_many(options.image):
         return matte_many(options)
@@ -181,7 +183,8 @@ def _matte(options: argparse.Namespace) -> int:
     output = options.output or default_output(options.image, what.what)
     trimap = trimap_source(options)
     require_free(output, what, options.image, *([trimap] if isinstance(trimap, Path) else []))
-    matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
+    with without_collection():
+        matter = Matter(options.weights or DEFAULT_WEIGHTS, options.device, options.views, **computing(options))
     matte_files(matter, options.image, trimap, output, what)
     print(matter.computed_by, file=sys.stderr)
     if str(output) != STANDARD_STREAM:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -24,7 +26,8 @@ from atldas.common.errors import UserError
 from . import colours, exr
 
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif")
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "AVIF")  # a file's content decides, not its suffix
+# Pillow's names of the formats, and its modules for them; the content of a file decides, not its suffix.
+FORMATS = {"PNG": "Png", "JPEG": "Jpeg", "WEBP": "WebP", "TIFF": "Tiff", "BMP": "Bmp", "AVIF": "Avif"}
 MAX_PIXELS = 200_000_000  # a photograph of 200 megapixels; a decompression bomb has more
 STANDARD_STREAM = "-"
 ORIENTATION = 0x0112
@@ -113,11 +116,15 @@ def read_picture(
         if stream.read(4) == exr.MAGIC:
             with _faults_named(name):
                 width, height = exr.size(stream, name)
-            _require_size(name, width, height, max_pixels, check)
+            require_size(name, width, height, max_pixels)
+            if check:
+                check(width, height)
             with _faults_named(name):
                 return Picture(exr.read(stream, name), Metadata(), False)
         image = _opened(stream, name)
-        _require_size(name, *image.size, max_pixels, check)
+        require_size(name, *image.size, max_pixels)
+        if check:
+            check(*image.size)
         with _faults_named(name):
             return _decoded(image, stream, name, as_data)
 
@@ -134,6 +141,22 @@ def header_size(source: Source) -> tuple[int, int]:
             with _faults_named(name):
                 return exr.size(stream, name)
         return _opened(stream, name).size
+
+
+def require_size(name: str, width: int, height: int, most: int) -> None:
+    """Check the size that a header tells, before anything is decoded.
+
+    Raises:
+        UserError: no pixels.
+        TooManyPixelsError: more than `most`.
+    """
+    if width < 1 or height < 1:
+        raise UserError(f"{name}: expected an image, got a damaged file of {width} x {height} pixels")
+    if width * height > most:
+        raise TooManyPixelsError(
+            f"{name}: expected at most {most} pixels, got {width} x {height} = {width * height}; if this is no "
+            f"decompression bomb, raise the limit: --max-pixels {width * height}"
+        )
 
 
 def name_of(source: Source) -> str:
@@ -165,10 +188,11 @@ def _file_in_memory(source: Source) -> io.BytesIO | None:
 
 def _opened(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
     """The header. This is `Image.open` for our formats, without its limit: that one cannot be raised for one file."""
-    Image.init()
     stream.seek(0)
     start = stream.read(16)
-    for kind in FORMATS:
+    for kind, module in FORMATS.items():
+        if kind not in Image.OPEN and find_spec(f"PIL.{module}ImagePlugin"):  # AVIF is new in Pillow 11.3
+            import_module(f"PIL.{module}ImagePlugin")  # `Image.init` would import some forty others
         factory, accepts = Image.OPEN.get(kind, (None, None))
         if factory is None or accepts is None or accepts(start) not in (True, 1):
             continue
@@ -194,18 +218,6 @@ def _faults_named(name: str) -> Iterator[None]:
         raise UserError(
             f"{name}: expected an image ({', '.join(READABLE)}), got a damaged or other file ({why})"
         ) from error
-
-
-def _require_size(name: str, width: int, height: int, most: int, check: Callable[[int, int], None] | None) -> None:
-    if width < 1 or height < 1:
-        raise UserError(f"{name}: expected an image, got a damaged file of {width} x {height} pixels")
-    if width * height > most:
-        raise TooManyPixelsError(
-            f"{name}: expected at most {most} pixels, got {width} x {height} = {width * height}; if this is no "
-            f"decompression bomb, raise the limit: --max-pixels {width * height}"
-        )
-    if check:
-        check(width, height)
 
 
 def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, name: str, as_data: bool) -> Picture:

@@ -98,7 +98,10 @@ def as_bytes(pixels: npt.NDArray[Any]) -> Bytes:
     if pixels.dtype == np.uint16:
         return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)  # 65535 = 257 * 255
     if pixels.dtype == np.float32:
-        return np.rint(np.nan_to_num(pixels).clip(0, 1) * 255).astype(np.uint8)
+        levels = pixels.clip(0, 1)  # the only copy in float32: photographs are large
+        levels[np.isnan(levels)] = 0
+        levels *= 255
+        return np.rint(levels, out=levels).astype(np.uint8)
     return np.asarray(pixels, np.uint8)
 
 

@@ -52,8 +52,10 @@ def encode_trimap(trimap: Bytes) -> Floats:
 
 def known_pixels_kept(alpha: Floats, trimap: Bytes) -> Floats:
     """`alpha` [H, W] with exactly 1 where the trimap is foreground and exactly 0 where it is background."""
-    kept = np.where(trimap == FOREGROUND, np.float32(1), alpha)
-    return np.where(trimap == BACKGROUND, np.float32(0), kept).astype(np.float32)
+    kept = alpha.astype(np.float32)  # a copy, and the only one: photographs are large
+    kept[trimap == FOREGROUND] = 1
+    kept[trimap == BACKGROUND] = 0
+    return kept
 
 
 def read_trimap(path: Source, max_pixels: int = MAX_PIXELS) -> Bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
 SPINS = "20000"
@@ -46,3 +48,19 @@ def release_memory() -> None:
     if sys.platform.startswith("linux"):
         with suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """For imports and the making of a network: what is made stays, and is never searched for garbage, then or later.
+
+    Python would search PyTorch's several hundred thousand objects again and again: a sixth of a first matte's time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()

@@ -32,15 +32,22 @@ def estimate_foreground(image: Floats, alpha: Floats, radii: tuple[int, ...] = (
         float32 RGB [H, W, 3] in 0..1; where alpha is 1 it is the image.
     """
     a = alpha[..., None]
+    b = 1 - a
     foreground = background = image
     for radius in radii:
         box = (radius, radius)
         weight = cv2.blur(alpha, box)[..., None]
-        mean_foreground = cv2.blur(foreground * a, box) / (weight + 1e-5)
-        mean_background = cv2.blur(background * (1 - a), box) / ((1 - weight) + 1e-5)
-        foreground = mean_foreground + a * (image - a * mean_foreground - (1 - a) * mean_background)
-        foreground = np.clip(foreground, 0, 1).astype(np.float32)
-        background = mean_background.astype(np.float32)
+        mean_foreground: Floats = np.asarray(cv2.blur(foreground * a, box), np.float32)
+        mean_foreground /= weight + 1e-5
+        background = np.asarray(cv2.blur(background * b, box), np.float32)
+        background /= (1 - weight) + 1e-5
+        # mean_foreground + a * (image - a * mean_foreground - b * background), without a new map for each step
+        foreground = a * mean_foreground
+        np.subtract(image, foreground, out=foreground)
+        foreground -= b * background
+        foreground *= a
+        foreground += mean_foreground
+        np.clip(foreground, 0, 1, out=foreground)
     return np.where(a == 1, image, foreground)
 
 
@@ -64,7 +71,7 @@ def cut_out(image: Bytes | Image.Image, alpha: npt.NDArray[Any] | Image.Image) -
         rgb, levels = np.array(image.convert("RGB")), np.array(alpha.convert("L"))
         return Image.fromarray(cut_out(rgb, levels / np.float32(255)))
     _check(image, alpha)
-    return _cut_out(cast(Bytes, image), np.asarray(alpha, np.float32).clip(0, 1))
+    return _cut_out(cast(Bytes, image), np.asarray(alpha, np.float32))
 
 
 def _check(image: Any, alpha: Any) -> None:
@@ -92,9 +99,11 @@ def _cut_out(image: Bytes, alpha: Floats) -> Bytes:
     for start in range(0, height, rows):
         top, stop = max(start - REACH, 0), min(start + rows, height)
         seen = slice(top, stop + REACH)
-        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), alpha[seen])
-        cutout[start:stop, :, :3] = np.rint(colours[start - top : stop - top] * 255)
-    cutout[..., 3] = np.rint(alpha * 255)
+        opacity = alpha[seen].clip(0, 1)
+        colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), opacity)
+        inside = slice(start - top, stop - top)
+        cutout[start:stop, :, :3] = np.rint(colours[inside] * 255)
+        cutout[start:stop, :, 3] = np.rint(opacity[inside] * 255)
     return cutout
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from ..model.network import CheapMatting
 
 MIB = 2**20
-ARRAYS = 24  # bytes a pixel of the whole image: image, trimap, alpha and what is made of them
+ARRAYS = 20  # bytes a pixel of the whole image: image, trimap, alpha and what is made of them
 
 
 class Cost(NamedTuple):

@@ -13,12 +13,11 @@ from atldas.common.interruption import Interruption
 from atldas.common.progress import progress
 
 from ..arrays import Bytes
-from ..images import require_same_size
 from ..inference.matte import Matter
-from ..inference.options import add_computing_options, computing
+from ..inference.options import add_computing_options, add_max_pixels, computing, max_pixels
+from ..inference.pair import read_fitted_trimap
 from ..masks.options import add_width_option, width_of
 from ..model.lookup import DEFAULT_WEIGHTS
-from ..trimap import read_trimap
 from .carrying import STEADY, matte_frames
 from .files import read_frames, require_writable, writer
 
@@ -57,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default=DEFAULT_WEIGHTS, help=f"as for matte (default: {DEFAULT_WEIGHTS})")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     parser.add_argument("--force", action="store_true", help="replace an existing file, or files in a folder")
+    add_max_pixels(parser)
     add_computing_options(parser)
 
 
@@ -66,9 +66,10 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: options or files that cannot be used.
     """
-    keys = _keys(options.trimaps)
+    most = max_pixels(options)
+    keys = _keys(options.trimaps, most)
     require_writable(options.out, options.force)
-    frames, rate = read_frames(options.video, options.rate)
+    frames, rate = read_frames(options.video, options.rate, most)
     matter = Matter(options.weights, options.device, **computing(options))
     print(matter.computed_by, file=sys.stderr)
     with (
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _keys(texts: list[str]) -> dict[int, Callable[[Bytes], Bytes]]:
+def _keys(texts: list[str], most: int) -> dict[int, Callable[[Bytes], Bytes]]:
     """Functions from a frame to its trimap, by the frame's number; files are read when their frame comes."""
     keys: dict[int, Callable[[Bytes], Bytes]] = {}
     for text in texts:
@@ -96,17 +97,16 @@ def _keys(texts: list[str]) -> dict[int, Callable[[Bytes], Bytes]]:
             raise UserError(f"--trimap: expected one trimap for frame {number}, got two")
         if not Path(file).is_file():
             raise UserError(f"{file}: cannot be read (no such file)")
-        keys[int(number)] = _reader(Path(file))
+        keys[int(number)] = _reader(Path(file), most)
     if 0 not in keys:
         raise UserError("--trimap: expected one for the first frame, 0=FILE")
     return keys
 
 
-def _reader(path: Path) -> Callable[[Bytes], Bytes]:
+def _reader(path: Path, most: int) -> Callable[[Bytes], Bytes]:
     def read(image: Bytes) -> Bytes:
-        trimap = read_trimap(path)
-        require_same_size(path, trimap, "the video", image)
-        return trimap
+        height, width = image.shape[:2]
+        return read_fitted_trimap(path, width, height, "the video", turned=False, max_pixels=most)
 
     return read
 

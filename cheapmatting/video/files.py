@@ -16,7 +16,7 @@ from atldas.common.atomic import atomic_path
 from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
-from ..decoding import MAX_PIXELS, READABLE
+from ..decoding import MAX_PIXELS, READABLE, require_size
 from ..images import as_bytes, read_image, write_image
 from ..inference.foreground import cut_out
 
@@ -43,12 +43,15 @@ class Sink(Protocol):
     def __call__(self, image: Bytes, alpha: Floats) -> None: ...
 
 
-def read_frames(source: Path, rate: Fraction | None = None) -> tuple[Iterator[Bytes], Fraction]:
+def read_frames(
+    source: Path, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[Iterator[Bytes], Fraction]:
     """The frames of a video, uint8 RGB [H, W, 3], as they are asked for, and how many there are in a second.
 
     Args:
         source: a video file, or a folder of images, which are taken in the order of their names.
         rate: of a folder's frames (default: 25); of a video, replaces what the file says.
+        max_pixels: larger frames are refused before they are decoded.
 
     Raises:
         UserError: it cannot be read, holds no frames, or PyAV is not installed.
@@ -57,7 +60,7 @@ def read_frames(source: Path, rate: Fraction | None = None) -> tuple[Iterator[By
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in READABLE and path.name[0] != ".")
         if not paths:
             raise UserError(f"{source}: expected frames ({', '.join(READABLE)}), got a folder without")
-        return (read_image(path) for path in paths), rate or Fraction(25)
+        return (read_image(path, max_pixels) for path in paths), rate or Fraction(25)
     if not source.is_file():
         raise UserError(f"{source}: expected a video or a folder of frames, got none")
     av = _av(source)
@@ -65,8 +68,7 @@ def read_frames(source: Path, rate: Fraction | None = None) -> tuple[Iterator[By
         if not container.streams.video:
             raise UserError(f"{source}: expected a video, got a file without one")
         stream = container.streams.video[0]
-        if stream.width * stream.height > MAX_PIXELS:
-            raise UserError(f"{source}: expected at most {MAX_PIXELS} pixels a frame, got more")
+        require_size(str(source), stream.width, stream.height, max_pixels)
         found = Fraction(stream.average_rate or 25)
     return _decoded(av, source), rate or found
 

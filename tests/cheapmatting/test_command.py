@@ -171,6 +171,18 @@ def test_a_file_that_exists_is_replaced_only_with_force(here: Path, capfd: pytes
     assert Path("photo_cutout.png").read_bytes() != first
 
 
+def test_a_matte_imports_no_more_than_it_needs(here: Path) -> None:
+    code = f"""
+import sys
+from cheapmatting.command import main
+assert main({MATTE.split()!r}) == 0
+print([name for name in ("matplotlib", "networkx", "pandas", "PIL.IcoImagePlugin", "onnx", "onnxruntime", "openvino")
+       if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_views(here: Path) -> None:
     assert main([*MATTE.split(), "--alpha", "--views", "4"]) == 0
     alphas = [Matter("model.safetensors", "cpu", views).matte(*photograph(50, 61)) for views in (4, 1)]

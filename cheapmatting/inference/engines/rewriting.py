@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,7 @@ from ...model.network import DECODERS, CheapMatting
 
 def rewritten(network: CheapMatting) -> CheapMatting:
     """A copy in eval mode with BatchNorm in the convolutions and `SplitDecoder`; for any runtime."""
-    lean = copy.deepcopy(network).eval().requires_grad_(False)
-    lean = replaced(lean, FactorizedReduce, _folded_reduce)
+    lean = replaced(_copied(network).eval(), FactorizedReduce, _folded_reduce)
     for module in lean.modules():
         if isinstance(module, nn.Sequential):
             _fold_sequence(module)
@@ -31,6 +31,23 @@ def rewritten(network: CheapMatting) -> CheapMatting:
         setattr(lean, name, SplitDecoder(decoder, below))
         below = decoder[0].out_channels
     return lean
+
+
+def _copied(module: nn.Module) -> Any:
+    """A deep copy without gradients; a module or a parameter that stands in two places becomes two.
+
+    `copy.deepcopy` takes three times as long: 0.09 seconds for the network that ships.
+    """
+    made = copy.copy(module)
+    vars(made).update({name: value.copy() for name, value in vars(module).items() if isinstance(value, dict)})
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            made._parameters[name] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+    for name, buffer in module._buffers.items():
+        made._buffers[name] = None if buffer is None else buffer.clone()
+    for name, child in module._modules.items():
+        made._modules[name] = None if child is None else _copied(child)
+    return made
 
 
 def for_graphs(network: CheapMatting) -> CheapMatting:

@@ -47,3 +47,19 @@ def test_freed_blocks_are_used_again() -> None:
     prepared = "from atldas.common.machine import prepare; prepare()\nimport torch" + FAULTS
     count = int(run(prepared + "work(); work(); before = faults(); work(); print(faults() - before)"))
     assert count < 100  # each page again each time would be 65,536
+
+
+def test_what_is_made_without_collection_is_never_searched() -> None:
+    code = """
+import gc
+from atldas.common.machine import without_collection
+with without_collection():
+    assert not gc.isenabled()
+    made = [[] for _ in range(100_000)]
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+gc.disable()
+with without_collection():
+    pass
+print(gc.isenabled())
+"""
+    assert run(code) == "True True\nFalse"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atldas.common.errors import UserError
-from cheapmatting.images import read_image
+from cheapmatting.images import as_bytes, read_image
 from cheapmatting.inference import foreground
 from cheapmatting.inference.foreground import cut_out, estimate_foreground, laid_on, premultiplied
 from cheapmatting.pipeline import example
+from cheapmatting.trimap import known_pixels_kept
 
 RED, BLUE = np.array([0.9, 0.2, 0.1], np.float32), np.array([0.1, 0.3, 0.8], np.float32)
 
@@ -135,6 +138,23 @@ def test_bands_of_a_large_image_do_not_show(monkeypatch: pytest.MonkeyPatch) -> 
 def test_cut_out_refuses_a_mix_of_levels_and_floats(image: Any, alpha: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         cut_out(image, alpha)
+
+
+def test_what_is_made_of_a_large_alpha_takes_few_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreground, "BAND", 2**14)
+    alpha = np.linspace(0, 1, 2**20, dtype=np.float32).reshape(16384, 64)
+    image, trimap = np.zeros((16384, 64, 3), np.uint8), np.full((16384, 64), 128, np.uint8)
+    made: list[Callable[[], object]] = [
+        lambda: cut_out(image, alpha),
+        lambda: as_bytes(alpha),
+        lambda: known_pixels_kept(alpha, trimap),
+    ]
+    for make in made:
+        tracemalloc.start()
+        make()
+        peak = tracemalloc.get_traced_memory()[1] / alpha.size
+        tracemalloc.stop()
+        assert 4 < peak < 8  # bytes a pixel, of which the result or one copy in float32 takes 4
 
 
 def test_laid_on_and_premultiplied_by_hand() -> None:

@@ -38,6 +38,8 @@ def here(clip: list[tuple[Bytes, Floats]], tmp_path: Path, monkeypatch: pytest.M
     for number, (image, _) in enumerate(clip):
         write_image(f"frames/{number:03}.png", image)
     write_image("key.png", make_trimap(clip[0][1], 4, 4))
+    write_image("wide.png", np.full((SIZE, SIZE + 32), 128, np.uint8))
+    write_image("big.png", np.full((SIZE + 1, SIZE + 1), 128, np.uint8))
     weights.save(small_network().eval(), "model.safetensors")
     return tmp_path
 
@@ -48,6 +50,12 @@ def run(arguments: str) -> int:
 
 def names() -> list[str]:
     return sorted(str(path) for path in Path(".").rglob("*"))
+
+
+def test_a_trimap_of_the_same_aspect_is_resized(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run("frames --trimap 0=big.png --out alphas") == 0
+    assert "big.png: resized from 65 x 65 to 64 x 64, the size of the video" in caplog.messages
+    assert len(list(Path("alphas").iterdir())) == FRAMES
 
 
 def test_a_folder_of_frames_becomes_a_folder_of_alphas(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -73,6 +81,10 @@ def test_a_folder_of_frames_becomes_a_folder_of_alphas(here: Path, capfd: pytest
         ),
         ("nothing.mp4 --trimap 0=key.png --out a", "nothing.mp4: expected a video or a folder of frames"),
         ("frames --trimap 0=frames/000.png --out a", "frames/000.png: expected a trimap"),
+        ("frames --trimap 0=wide.png --out a", "wide.png: expected 64 x 64 pixels, as the video has, got 96 x 64"),
+        ("frames --trimap 0=key.png --out a --max-pixels 4095", "frames/000.png: expected at most 4095 pixels, got 64"),
+        ("frames --trimap 0=key.png --out a --max-pixels 0", "--max-pixels: expected 1 or more, got 0"),
+        ("frames --trimap 0=big.png --out a --max-pixels 4096", "big.png: expected at most 4096 pixels, got 65 x 65"),
     ],
 )
 def test_misuse_leaves_nothing(here: Path, arguments: str, message: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +133,8 @@ def test_a_video_is_read_as_it_was_written(clip: list[tuple[Bytes, Floats]], tmp
     for frame, (image, _) in zip(frames, clip, strict=True):
         assert frame.shape == image.shape and np.abs(frame.astype(int) - image).mean() < 3
     assert read_frames(tmp_path / "in.mov", Fraction(10))[1] == 10
+    with pytest.raises(UserError, match=r"in.mov: expected at most 4095 pixels, got 64 x 64 .*--max-pixels 4096$"):
+        read_frames(tmp_path / "in.mov", max_pixels=4095)
     (tmp_path / "text.mp4").write_text("text")
     with pytest.raises(UserError, match=r"text.mp4: expected a video"):
         read_frames(tmp_path / "text.mp4")

@@ -62,6 +62,23 @@ def test_rewritten_networks_have_the_same_features(rewrite: object, genotype: st
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in lean.modules())
 
 
+@pytest.mark.parametrize("rewrite", [rewritten, for_pytorch])
+def test_a_rewritten_network_shares_nothing_with_its_source(rewrite: Callable[[CheapMatting], CheapMatting]) -> None:
+    network = lively_network("cheapmatting", cells=7, reductions=[2, 4]).train().requires_grad_(True)
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    x = torch.rand(1, 6, 96, 96).contiguous(memory_format=torch.channels_last)
+    lean = rewrite(network)
+    with torch.inference_mode():
+        before = lean.features(x.clone())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    with torch.no_grad():
+        for tensor in [*network.parameters(), *network.buffers()]:
+            tensor.zero_()
+    with torch.inference_mode():
+        assert torch.equal(lean.features(x.clone()), before)
+
+
 @pytest.mark.parametrize("kind", [PieceNorm, PlainNorm])
 @pytest.mark.parametrize(("mean", "deviation", "size"), [(1.0, 1.0, 512), (3.0, 0.03, 256)])
 def test_norms_are_exact(kind: type[torch.nn.Module], mean: float, deviation: float, size: int) -> None:
