@@ -4,7 +4,8 @@
 set -euo pipefail
 train=$1 table=$2 out=$3
 
-# Equal budgets: the surrogate trains 168 children and scores thousands, which costs as much as 50 trainings more.
+# Equal budgets: the surrogate trains 168 children, 8 of them longer, and scores thousands; this costs as much as 100
+# trainings more.
 rungs='evaluation.rungs=[{oracle: short_training, steps: 40, weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true,
   weight_decay: 0.0005}, calibration_batches: 4, precision: auto, keep: 16}, {oracle: short_training, steps: 40, seeds: 3,
   weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true, weight_decay: 0.0005}, calibration_batches: 4, precision: auto}]'
@@ -17,8 +18,8 @@ for units in 54 20; do
         --set task_options.folder="$train" --set budget.units=$units "${again[@]}" --out "$out/units_$units"
     atldas compare nasbench201 --strategies random,largest,evolution --seeds 201..203 --jobs 1 --table "$table" \
         --column c10_test200 --set task_options.folder="$train" --set budget.units=$units \
-        --set-for random strategy_options.children=172 --set-for random "$rungs" \
-        --set-for largest strategy_options.children=172 --set-for largest "$rungs" \
-        --set-for evolution 'strategy_options={population: 40, cycles: 132}' --set-for evolution "$rungs" \
+        --set-for random strategy_options.children=220 --set-for random "$rungs" \
+        --set-for largest strategy_options.children=220 --set-for largest "$rungs" \
+        --set-for evolution 'strategy_options={population: 40, cycles: 180}' --set-for evolution "$rungs" \
         "${again[@]}" --out "$out/units_${units}_controls"
 done
