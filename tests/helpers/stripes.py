@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from labelled import LabelledTask, accuracy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,28 +73,14 @@ class StripesOptions:
     shuffled: bool = False
 
 
-class StripesTask:
+class StripesTask(LabelledTask):
     """See the module; the metric is accuracy."""
 
     Options = StripesOptions
-    metric = "accuracy"
-    larger_is_better = True
     input_shape = (1, 1, 8, 8)
-
-    def __init__(self, options: StripesOptions, seed: int, device: torch.device) -> None:
-        self.options, self.seed, self.device = options, seed, device
 
     def build(self, builder: Builder) -> nn.Module:
         return StripesNetwork(builder)
-
-    def network_section(self) -> dict[str, Any]:
-        return {}
-
-    def training_batches(self, start: int) -> Iterator[Any]:
-        return self._batches(start, 1)
-
-    def held_out_batches(self, start: int) -> Iterator[Any]:
-        return self._batches(start, 2)
 
     def _batches(self, start: int, stream: int) -> Iterator[Any]:
         number, size = start, self.options.batch
@@ -110,15 +97,8 @@ class StripesTask:
         label = rng.integers(0, 2) if self.options.shuffled else level
         return torch.from_numpy((image if level else image.T).astype(np.float32))[None], int(label)
 
-    def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        return F.cross_entropy(network(batch[0]), batch[1])
-
-    @torch.no_grad()
     def measure(self, network: nn.Module) -> float:
-        right = [
-            (network(x).argmax(dim=1) == y).float().mean() for x, y in (next(self._batches(n, 3)) for n in range(4))
-        ]
-        return float(torch.stack(right).mean())
+        return sum(accuracy(network, *next(self._batches(number, 3))) for number in range(4)) / 4
 
 
 @config

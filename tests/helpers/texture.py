@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from labelled import LabelledTask, accuracy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,28 +76,17 @@ class TextureOptions:
     batch: int = 32
 
 
-class TextureTask:
+class TextureTask(LabelledTask):
     """Fulfils `atldas.task.Task`; batches are pairs of images [N, 1, 8, 8] and labels [N]."""
 
     Options = TextureOptions
-    metric = "accuracy"
-    larger_is_better = True
     input_shape = (1, 1, 8, 8)
-
-    def __init__(self, options: TextureOptions, seed: int, device: torch.device) -> None:
-        self.options, self.seed, self.device = options, seed, device
 
     def build(self, builder: Builder) -> nn.Module:
         return TextureNetwork(builder)
 
     def network_section(self) -> dict[str, Any]:
         return {"channels": 4}
-
-    def training_batches(self, start: int) -> Iterator[Any]:
-        return self._batches(start, 1)
-
-    def held_out_batches(self, start: int) -> Iterator[Any]:
-        return self._batches(start, 2)
 
     def _batches(self, start: int, stream: int, count: int | None = None) -> Iterator[Any]:
         number, count = start, count or self.options.batch
@@ -111,10 +101,5 @@ class TextureTask:
             yield torch.from_numpy(images.astype(np.float32)).to(self.device), torch.from_numpy(labels).to(self.device)
             number += 1
 
-    def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        return F.cross_entropy(network(batch[0]), batch[1])
-
-    @torch.no_grad()
     def measure(self, network: nn.Module) -> float:
-        images, labels = next(self._batches(0, 3, 200))
-        return float((network(images).argmax(dim=1) == labels).float().mean())
+        return accuracy(network, *next(self._batches(0, 3, 200)))

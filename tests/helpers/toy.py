@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from labelled import LabelledTask
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from atldas.builder import Builder
 from atldas.cell import CellPlace
@@ -66,28 +66,14 @@ class BrightnessOptions:
     batch: int = 16
 
 
-class BrightnessTask:
+class BrightnessTask(LabelledTask):
     """Tell which of three kinds of texture an image has; needs an operation that passes its input on."""
 
     Options = BrightnessOptions
-    metric = "accuracy"
-    larger_is_better = True
     input_shape = (1, 2, 8, 8)
-
-    def __init__(self, options: BrightnessOptions, seed: int, device: torch.device) -> None:
-        self.options, self.seed, self.device = options, seed, device
 
     def build(self, builder: Builder) -> nn.Module:
         return ToyNetwork(builder)
-
-    def network_section(self) -> dict[str, Any]:
-        return {}
-
-    def training_batches(self, start: int) -> Iterator[Any]:
-        return self._batches(start, 1)
-
-    def held_out_batches(self, start: int) -> Iterator[Any]:
-        return self._batches(start, 2)
 
     def _batches(self, start: int, stream: int) -> Iterator[Any]:
         number = start
@@ -97,14 +83,6 @@ class BrightnessTask:
             images = rng.normal(0, 0.3, (self.options.batch, 2, 8, 8)) + (labels - 1)[:, None, None, None]
             yield torch.from_numpy(images.astype(np.float32)).to(self.device), torch.from_numpy(labels).to(self.device)
             number += 1
-
-    def loss(self, network: nn.Module, batch: Any) -> Tensor:
-        return F.cross_entropy(network(batch[0]), batch[1])
-
-    @torch.no_grad()
-    def measure(self, network: nn.Module) -> float:
-        images, labels = next(self._batches(0, 3))
-        return float((network(images).argmax(dim=1) == labels).float().mean())
 
 
 def image_folder(folder: Path, size: int = 16, per_class: int = 12) -> Path:
