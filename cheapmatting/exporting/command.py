@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", metavar="FILE|RUN|NAME", help="a model, a published checkpoint, a run's folder, "
                         "or the shipped cheapmatting-light")  # fmt: skip
     parser.add_argument("--format", required=True, choices=FORMATS, help="openvino is two files, .xml and .bin")
-    parser.add_argument("--precision", default="fp32", choices=TOLERANCES, help="fp16: half the size; norms and hints "
-                        "stay in float32 (default: fp32)")  # fmt: skip
+    parser.add_argument("--precision", default="fp32", choices=TOLERANCES, help="fp16: weights of half the size; norms "
+                        "and hints stay in float32 (default: fp32)")  # fmt: skip
     parser.add_argument("--trimap", default="one-hot", choices=TRIMAPS, help="three planes of 0 and 1, or one grey "
                         "plane of 0, 128 and 255 (default: one-hot)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the weights' name in this folder")
