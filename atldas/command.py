@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .common.errors import UserError
-from .common.verbs import Verbs, add_verb, interrupted, run_command
+from .common.verbs import Parser, Verbs, add_verb, interrupted, run_command
 
 if TYPE_CHECKING:
     from .genotype import Genotype
@@ -47,7 +47,7 @@ MODULES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="atldas", description="Architecture search with learned topology.")
+    parser = Parser(prog="atldas", description="Architecture search with learned topology.")
     return run_command(parser, __version__, _add_verbs, MODULES, arguments)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atldas import __version__
 from atldas.common.machine import without_collection
-from atldas.common.verbs import Verbs, add_verb, interrupted, run_command
+from atldas.common.verbs import Parser, Verbs, add_verb, interrupted, run_command
 
 from .folder_options import add_folder_options, add_trimap_options
 from .inference.options import add_computing_options, add_output_options, computing, default_output, wanted
@@ -53,7 +53,7 @@ WEIGHTS = "a model, a published checkpoint, a training's folder, or the shipped 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="cheapmatting", description="Image matting with a searched network.")
+    parser = Parser(prog="cheapmatting", description="Image matting with a searched network.")
     return run_command(parser, __version__, _add_verbs, MODULES, arguments)
 
 

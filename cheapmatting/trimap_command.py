@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from atldas.common.atomic import require_free
 from atldas.common.errors import UserError
 
 from .arrays import Bytes
@@ -76,5 +77,4 @@ def _check_output(output: Path, image: Path, force: bool) -> None:
         raise UserError(f"{output}: expected a format without loss, such as .png, got {output.suffix}")
     if output.resolve() == image.resolve():
         raise UserError(f"{output}: expected another file than the input, which would be overwritten; name one with -o")
-    if output.exists() and not force:
-        raise UserError(f"{output}: exists; replace it with --force, or name another file with -o")
+    require_free(output, force, "-o")

@@ -35,6 +35,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def require_free(path: Path, force: bool, option: str = "--out") -> None:
+    """Check, before anything is computed, that a file may be written.
+
+    Args:
+        option: the command's, which names another file.
+
+    Raises:
+        UserError: there is a folder of that name, or a file and no `force`.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: expected the name of a file, got a folder; name one with {option}")
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists; replace it with --force, or name another file with {option}")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:

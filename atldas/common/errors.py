@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable
+
+STANDARD_OUTPUT = 1
 
 
 class UserError(Exception):
@@ -24,14 +27,29 @@ def require_one_process(command: str) -> None:
 def exit_status(command: Callable[[], int | None]) -> int:
     """Run a command's body and return its exit status.
 
-    A UserError becomes one line on stderr and status 2. Ctrl-C becomes 130, the shell's status for it. Any other
-    exception is a defect of this program and keeps its traceback.
+    A UserError becomes one line on stderr and status 2. Ctrl-C becomes 130, and a reader of the output that has
+    left, as `head` does, 141: the shell's status for them. Any other exception is a defect of this program and keeps
+    its traceback.
     """
     try:
-        return command() or 0
+        status = command() or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if _output_is_read():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)  # else Python fails once more at its end
+        return 141
+
+
+def _output_is_read() -> bool:
+    """Whether anybody still reads standard output; unbuffered, what could not be written is not there to try again."""
+    output = select.poll()
+    output.register(STANDARD_OUTPUT, 0)  # an end that has gone is told without being asked for
+    return not output.poll(0)

@@ -7,7 +7,7 @@ import importlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from .errors import exit_status, require_one_process
 from .machine import prepare
@@ -20,11 +20,19 @@ SHELLS = {
     "zsh": "~/.zfunc/_{prog}",  # a folder of $fpath
     "fish": "~/.config/fish/completions/{prog}.fish",
 }
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, and those of its verbs, whose errors are one line: without the usage, which hides them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read on; ends the program with status 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 def run_command(
-    parser: argparse.ArgumentParser, version: str, add_verbs: Callable[[Verbs], None],
+    parser: Parser, version: str, add_verbs: Callable[[Verbs], None],
     modules: Mapping[str, tuple[str, str]], arguments: Sequence[str] | None,
 ) -> int:  # fmt: skip
     """Run a command that has verbs; returns its exit status.
@@ -54,7 +62,9 @@ def run_command(
     _add_completion(verbs, parser)
     for verb in verbs.choices.values():
         add_import_option(verb)
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:  # by the verb's parser: its --help has the right ones
+        verbs.choices[options.verb].error(f"unrecognized arguments: {shlex.join(unknown)}")
     options.command = shlex.join([parser.prog, *words])
     handler: Callable[[argparse.Namespace], int] = options.handler
 
@@ -67,7 +77,7 @@ def run_command(
     return exit_status(work)
 
 
-def add_verb(verbs: Verbs, name: str, what: str, examples: str = "") -> argparse.ArgumentParser:
+def add_verb(verbs: Verbs, name: str, what: str, examples: str = "") -> Parser:
     """A verb; its `--help` begins with `what`, a line without a full stop, and ends in the examples as they stand."""
     return verbs.add_parser(
         name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=examples,
@@ -75,7 +85,7 @@ def add_verb(verbs: Verbs, name: str, what: str, examples: str = "") -> argparse
     )  # fmt: skip
 
 
-def _add_completion(verbs: Verbs, parser: argparse.ArgumentParser) -> None:
+def _add_completion(verbs: Verbs, parser: Parser) -> None:
     """The verb that prints a shell's script; all verbs of `parser` must have their arguments when it is called."""
     lines = [
         f"  {parser.prog} {COMPLETION} {shell} > {place.format(prog=parser.prog)}" for shell, place in SHELLS.items()
@@ -85,7 +95,7 @@ def _add_completion(verbs: Verbs, parser: argparse.ArgumentParser) -> None:
     verb.set_defaults(handler=lambda options: _print_completion(parser, verbs, options.shell))
 
 
-def _print_completion(parser: argparse.ArgumentParser, verbs: Verbs, shell: str) -> int:
+def _print_completion(parser: Parser, verbs: Verbs, shell: str) -> int:
     import shtab
 
     for verb in verbs.choices.values():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..common.atomic import require_free
 from ..common.errors import UserError
 from ..genotype import Genotype
 from ..lookup import find_genotype
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", required=True, choices=FORMATS, help="json and graphml are the cells as a graph; "
                         "the others are the network")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: the genotype's name in this folder")
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
     parser.add_argument("--weights", type=Path, metavar="MODEL", help="a model of atldas train (default: that of "
                         "GENOTYPE if it is one or a run's folder with one; else the weights are random)")  # fmt: skip
     add_settings_option(parser)
@@ -86,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
     path = options.out or Path(f"{genotype.name.replace(' ', '_')}{chosen.suffix}")
     if path.suffix != chosen.suffix:
         raise UserError(f"{path}: expected the suffix {chosen.suffix}, got {path.suffix or 'none'}")
+    require_free(path, options.force)
     if chosen.cells:
         chosen.cells(genotype, path)
         print(f"written to {path}")

@@ -30,12 +30,14 @@ class Format(NamedTuple):
         packages: what must be installed, each with the extra that brings it.
         write: writes the network and the metadata to a path, and perhaps other files beside it.
         load: reads the file in its own runtime, on the CPU.
+        beside: the suffixes of those other files.
     """
 
     suffix: str
     packages: Mapping[str, str]
     write: Callable[[WholeNetwork, Mapping[str, str], Path], None]
     load: Callable[[Path], Run]
+    beside: tuple[str, ...] = ()
 
 
 def _example(network: WholeNetwork, batch: int = 1) -> tuple[Tensor, Tensor]:
@@ -121,7 +123,7 @@ def _pt2_run(path: Path) -> Run:
 
 FORMATS = {
     "onnx": Format(".onnx", {"onnx": "onnx", "onnxruntime": "onnx"}, _onnx_model, _onnx_run),
-    "openvino": Format(".xml", {"onnx": "openvino", "openvino": "openvino"}, _openvino_model, _openvino_run),
+    "openvino": Format(".xml", {"onnx": "openvino", "openvino": "openvino"}, _openvino_model, _openvino_run, (".bin",)),
     "torchscript": Format(".pt", {}, _torchscript, _torchscript_run),
     "pt2": Format(".pt2", {}, _pt2, _pt2_run),
 }

@@ -80,6 +80,7 @@ def serve(
     from ..inference.matte import Matter
     from ..model.lookup import DEFAULT_WEIGHTS
     from .app import make_app
+    from .connections import PunctualProtocol
     from .doors import LOCAL_NAMES, is_loopback
     from .limits import Limits
 
@@ -93,7 +94,7 @@ def serve(
         hosts = (*LOCAL_NAMES, *options.allow_host) if is_loopback(options.host) else tuple(options.allow_host) or None
         app = make_app(matter, limits, with_page=with_page, site=site, hosts=hosts, origins=tuple(options.cors))
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False,
+            app, http=PunctualProtocol, log_config=None, access_log=False, server_header=False,
             timeout_graceful_shutdown=math.ceil(options.timeout),
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises its signal again when all is finished

@@ -16,13 +16,15 @@ from PIL import Image
 from starlette.applications import Starlette
 
 from cheapmatting.inference.matte import Matter
+from cheapmatting.server.connections import PunctualProtocol
 
 
 @contextmanager
-def serving(app: Starlette) -> Iterator[str]:
+def serving(app: Starlette, http: type[PunctualProtocol] = PunctualProtocol) -> Iterator[str]:
     """The address of `app`, served until the end of the block; requests that run are finished."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=20))
+        config = uvicorn.Config(app, http=http, log_config=None, ws="none", timeout_graceful_shutdown=20)
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

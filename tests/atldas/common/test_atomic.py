@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atldas.common.atomic import atomic_path, write_text
+from atldas.common.atomic import atomic_path, require_free, write_text
 from atldas.common.errors import UserError
 
 
@@ -54,3 +54,14 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
 def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "α β\n")
     assert (tmp_path / "a.txt").read_bytes() == "α β\n".encode()
+
+
+def test_a_file_that_exists_is_replaced_only_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    require_free(path, force=False)
+    path.touch()
+    require_free(path, force=True)
+    with pytest.raises(UserError, match=r"a\.txt: exists; replace it with --force, or name another file with -o$"):
+        require_free(path, force=False, option="-o")
+    with pytest.raises(UserError, match=r"expected the name of a file, got a folder; name one with --out$"):
+        require_free(tmp_path, force=True)

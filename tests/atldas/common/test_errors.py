@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from atldas.common.errors import UserError, exit_status, require_one_process
@@ -45,3 +49,19 @@ def test_torchrun_is_refused_only_with_several_processes(
             require_one_process("atldas show")
     else:
         require_one_process("atldas show")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_of_the_output_may_leave(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from atldas.common.errors import exit_status; sys.exit(exit_status(lambda: print('one')))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_a_defect() -> None:
+    with pytest.raises(BrokenPipeError):
+        exit_status(lambda: failing(BrokenPipeError()))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atldas.common.errors import UserError
-from atldas.common.verbs import Verbs, interrupted, run_command
+from atldas.common.verbs import Parser, Verbs, interrupted, run_command
 
 MODULE = """
 EXAMPLES = "examples:\\n  toy count 41"
@@ -45,7 +45,7 @@ def run(called: list[argparse.Namespace], *words: str) -> int:
             verb.add_argument("--fail", action="store_true")
             verb.set_defaults(handler=say)
 
-    parser = argparse.ArgumentParser(prog="toy")
+    parser = Parser(prog="toy")
     return run_command(parser, "1.2", add, {"count": ("verb_of_test", "counts")}, words)
 
 
@@ -69,6 +69,28 @@ def test_a_users_fault_is_one_line_and_status_2(
 ) -> None:
     assert run(called, "say", "--fail") == 2
     assert capsys.readouterr().err == "error: expected no failure, got one\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "toy: error: the following arguments are required: VERB; see toy --help"),
+        (["sya"], "toy: error: argument VERB: invalid choice: 'sya' (choose from "),
+        (["count", "some"], "toy count: error: argument number: invalid int value: 'some'; see toy count --help"),
+        (["count"], "toy count: error: the following arguments are required: number; see toy count --help"),
+        (["say", "--fial"], "toy say: error: unrecognized arguments: --fial; see toy say --help"),
+        (["say", "two\nlines"], "toy say: error: unrecognized arguments: 'two lines'; see toy say --help"),
+        (["--fial", "say"], "toy say: error: unrecognized arguments: --fial; see toy say --help"),
+    ],
+)
+def test_wrong_words_are_one_line_and_status_2(
+    called: list[argparse.Namespace], capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        run(called, *words)
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith(line) and printed.err.count("\n") == 1
+    assert printed.err.endswith("--help\n") and not called
 
 
 def test_only_training_runs_in_several_processes(

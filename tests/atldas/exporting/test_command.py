@@ -85,6 +85,16 @@ def test_graphs_are_named_after_the_genotype(workplace: Path, capsys: pytest.Cap
     assert json.loads((workplace / "gdas.json").read_text())["graph"]["name"] == "gdas"
 
 
+def test_a_file_that_exists_is_replaced_only_by_force(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, name in (("json", "gdas.json"), ("python", "gdas.py")):
+        (workplace / name).write_text("the old one")
+        line = fault(capsys, "gdas", "--format", kind)
+        assert line == f"error: {name}: exists; replace it with --force, or name another file with --out\n"
+        assert (workplace / name).read_text() == "the old one"
+    assert main(["export", "gdas", "--format", "json", "--force"]) == 0
+    assert json.loads((workplace / "gdas.json").read_text())["graph"]["name"] == "gdas"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
