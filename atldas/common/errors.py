@@ -50,6 +50,8 @@ def exit_status(command: Callable[[], int | None]) -> int:
 
 def _output_is_read() -> bool:
     """Whether anybody still reads standard output; unbuffered, what could not be written is not there to try again."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
     output = select.poll()
     output.register(STANDARD_OUTPUT, 0)  # an end that has gone is told without being asked for
     return not output.poll(0)
