@@ -106,6 +106,17 @@ def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() 
     assert np.abs(alpha - whole).mean() < 0.1
 
 
+def test_a_bound_that_is_exceeded_is_said_once_for_each_image(caplog: pytest.LogCaptureFixture) -> None:
+    network, (image, trimap) = small_network(), photograph(40, 50)
+    enough = needed(network, "torch", trimap.size, trimap.size)
+    for bound in (None, enough):
+        Matter(network, "cpu", engine="torch", max_memory=bound).matte(image, trimap)
+    assert "max_memory" not in caplog.text
+    Matter(network, "cpu", engine="torch", max_memory=50 * 2**20).matte(image, trimap)
+    said = f"max_memory: too little for this image, and exceeded; it takes up to {enough / 2**20:.0f} MiB"
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
 # Not `ru_maxrss`, which a process takes over from the one that started it.
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's record of the peak")
 @pytest.mark.parametrize("engine", COSTS)
