@@ -48,7 +48,7 @@ def main() -> None:
     network = load(options.weights).eval()
     for width in options.widths:
         for path in sorted(options.images.iterdir()):
-            image, trimap, truth = _enlarged(path, options.trimaps, options.truths, width)
+            image, trimap, truth = enlarged(path, options.trimaps, options.truths, width)
             size, unknown = trimap.size, trimap == UNKNOWN
             alphas = {"whole": Matter(network, "cpu", engine="torch").matte(image, trimap)}
             for share in (2, 4):
@@ -64,7 +64,7 @@ def main() -> None:
             write_text(options.out, "\n".join(lines) + "\n")
 
 
-def _enlarged(path: Path, trimaps: Path, truths: Path, width: int) -> tuple[Bytes, Bytes, Floats]:
+def enlarged(path: Path, trimaps: Path, truths: Path, width: int) -> tuple[Bytes, Bytes, Floats]:
     """Image uint8 [H, W, 3], trimap uint8 [H, W] and true alpha float32 [H, W], the longer side `width` pixels."""
     image = read_image(path)
     scale = width / max(image.shape[:2])

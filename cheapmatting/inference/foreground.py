@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, cast, overload
 
 import cv2
@@ -13,8 +14,10 @@ from atldas.common.errors import UserError
 
 from ..arrays import Bytes, Floats
 
-BAND = 2**22  # pixels whose colours are estimated at once: 50 MB for each of several maps
-REACH = 64  # rows that the two boxes of `estimate_foreground` reach, 90 / 2 + 6 / 2, and some more
+# Pixels a side of what colours are estimated of at once: 120 MiB for all maps. Bands of 2^22 pixels took 410 MiB, more
+# than the bound of memory counts, and no less time.
+TILE = 1024
+REACH = 64  # pixels that the two boxes of `estimate_foreground` reach, 90 / 2 + 6 / 2, and some more
 
 
 def estimate_foreground(image: Floats, alpha: Floats, radii: tuple[int, ...] = (90, 6)) -> Floats:
@@ -95,28 +98,29 @@ def _described(given: Any) -> str:
 def _cut_out(image: Bytes, alpha: Floats) -> Bytes:
     height, width = alpha.shape
     cutout = np.empty((height, width, 4), np.uint8)
-    rows = max(BAND // width, 2 * REACH)
-    for start in range(0, height, rows):
-        top, stop = max(start - REACH, 0), min(start + rows, height)
-        seen = slice(top, stop + REACH)
+    for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+        tile = slice(top, top + TILE), slice(left, left + TILE)
+        above, before = max(top - REACH, 0), max(left - REACH, 0)
+        seen = slice(above, top + TILE + REACH), slice(before, left + TILE + REACH)
         opacity = alpha[seen].clip(0, 1)
         colours = estimate_foreground(image[seen].astype(np.float32) / np.float32(255), opacity)
-        inside = slice(start - top, stop - top)
-        cutout[start:stop, :, :3] = np.rint(colours[inside] * 255)
-        cutout[start:stop, :, 3] = np.rint(opacity[inside] * 255)
+        inside = slice(top - above, top - above + TILE), slice(left - before, left - before + TILE)
+        cutout[tile][..., :3] = np.rint(colours[inside] * 255)
+        cutout[tile][..., 3] = np.rint(opacity[inside] * 255)
     return cutout
 
 
 def premultiplied(cutout: Bytes) -> Bytes:
     """A straight cut-out, uint8 RGBA [H, W, 4], with its colours multiplied by alpha, rounded."""
     result = cutout.copy()
-    alpha = cutout[..., 3:].astype(np.uint16)
-    result[..., :3] = (cutout[..., :3] * alpha + 127) // 255
+    for row in result:  # one by one: of the whole, the products in 16 bits take 20 bytes a pixel
+        row[:, :3] = (row[:, :3] * row[:, 3:].astype(np.uint16) + 127) // 255
     return result
 
 
 def laid_on(cutout: Bytes, background: Bytes) -> Bytes:
     """A straight cut-out, uint8 RGBA [H, W, 4], on a background, uint8 RGB [H, W, 3] or [1, 1, 3]: uint8 RGB."""
-    alpha = cutout[..., 3:].astype(np.uint16)
-    mixed = cutout[..., :3] * alpha + background.astype(np.uint16) * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+    result = cutout[..., :3].copy()
+    for row, behind, alpha in zip(result, np.broadcast_to(background, result.shape), cutout[..., 3:], strict=True):
+        row[:] = (row * alpha.astype(np.uint16) + behind * (255 - alpha).astype(np.uint16) + 127) // 255
+    return result

@@ -27,7 +27,7 @@ from ..model.weights import load
 from ..trimap import LEVELS, UNKNOWN, known_pixels_kept
 from .engines.choice import make_engine
 from .kinds import Picture, as_pairs, like
-from .memory import largest, largest_batch
+from .memory import MIB, largest, largest_batch, needed
 from .regions import REGIONS, Region, regions
 from .windows import alpha_in_windows
 
@@ -154,7 +154,12 @@ class Matter:
         """What the network sees of an image; nothing if nothing is unknown."""
         if (trimap == UNKNOWN).any():
             most = largest(self.network, self.engine.name, self.max_memory, trimap.size)
-            return regions(trimap, self.region, most)
+            parts = regions(trimap, self.region, most)
+            seen = max(trimap[part.box].size for part in parts)
+            if seen > most:
+                least = needed(self.network, self.engine.name, trimap.size, seen) / MIB
+                log.warning("max_memory: too little for this image, and exceeded; it takes up to %.0f MiB", least)
+            return parts
         log.warning("trimap: nothing in it is unknown, so that the alpha is the trimap itself")
         return []
 

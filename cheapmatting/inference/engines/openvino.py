@@ -71,4 +71,6 @@ class _Compiled:
     def __call__(self, **inputs: Tensor) -> Tensor:
         arrays = {name: tensor.cpu().contiguous().numpy() for name, tensor in inputs.items()}
         with self._lock, signal_stack_kept():
-            return torch.from_numpy(self._request.infer(arrays)[0])  # a copy: the request writes elsewhere next time
+            # Without a copy of the inputs: 592 in place of 658 MiB for the features of 1024 x 1024 pixels (light). The
+            # answer is a copy: the request writes elsewhere next time.
+            return torch.from_numpy(self._request.infer(arrays, share_inputs=True)[0])

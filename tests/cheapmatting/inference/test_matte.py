@@ -274,3 +274,10 @@ def test_a_trimap_with_small_errors_is_mended(matter: Matter, files: tuple[Path,
 def test_unknown_devices() -> None:
     with pytest.raises(UserError, match="--device: expected one of auto, cpu, cuda, mps, got gpu"):
         Matter(small_network(), "gpu")
+
+
+def test_a_device_of_pytorch_is_taken_as_its_name_is() -> None:
+    image, trimap = photograph(40, 50)
+    matter = Matter(small_network(), device=torch.device("cpu"))
+    assert matter.device == torch.device("cpu") and ", on cpu;" in matter.computed_by
+    np.testing.assert_array_equal(matter.matte(image, trimap), Matter(small_network(), "cpu").matte(image, trimap))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -105,6 +106,17 @@ def test_a_bound_of_memory_makes_tiles_and_the_network_sees_no_more_than_fits() 
     assert np.abs(alpha - whole).mean() < 0.1
 
 
+def test_a_bound_that_is_exceeded_is_said_once_for_each_image(caplog: pytest.LogCaptureFixture) -> None:
+    network, (image, trimap) = small_network(), photograph(40, 50)
+    enough = needed(network, "torch", trimap.size, trimap.size)
+    for bound in (None, enough):
+        Matter(network, "cpu", engine="torch", max_memory=bound).matte(image, trimap)
+    assert "max_memory" not in caplog.text
+    Matter(network, "cpu", engine="torch", max_memory=50 * 2**20).matte(image, trimap)
+    said = f"max_memory: too little for this image, and exceeded; it takes up to {enough / 2**20:.0f} MiB"
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
 # Not `ru_maxrss`, which a process takes over from the one that started it.
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's record of the peak")
 @pytest.mark.parametrize("engine", COSTS)
@@ -127,6 +139,45 @@ print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
     done = subprocess.run([sys.executable, "-c", code, engine], check=True, capture_output=True, text=True)
     peak, estimate = int(done.stdout) * 1024, needed(load("cheapmatting-light"), engine, 2**20, 2**20)
     assert 0.6 * estimate < peak < estimate
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's record of the peak")
+@pytest.mark.parametrize("what", ["cutout", "composite"])
+def test_a_photograph_of_12_megapixels_stays_within_its_bound(what: str, tmp_path: Path) -> None:
+    trimap = np.zeros((3000, 4000), np.uint8)
+    trimap[:10, :300], trimap[1500:] = 128, 255
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((3000, 4000, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "trimap.png"), trimap)
+    code = """
+import re, sys
+from pathlib import Path
+from atldas.common.machine import prepare
+prepare()
+from cheapmatting.inference.files import Wanted, matte_files
+from cheapmatting.inference.matte import Matter
+matter = Matter(device="cpu", engine="torch", max_memory=700 * 2**20)
+matte_files(matter, Path("photo.jpg"), Path("trimap.png"), Path("made.png"), Wanted(sys.argv[1], "white"))
+print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code, what], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert int(done.stdout) * 1024 < 700 * 2**20 < needed(load("cheapmatting-light"), "torch", 12 * 10**6, 10**6)
+
+
+def test_of_12_megapixels_with_ten_unknown_rows_the_network_sees_little_at_once() -> None:
+    trimap = np.zeros((3000, 4000), np.uint8)
+    trimap[1495:1505] = 128
+    network = load("cheapmatting-light")
+    (strip,) = regions(trimap, "near", float("inf"))
+    seen = trimap[strip.box].size
+    assert seen == 4000 * 576
+    assert (
+        needed(network, "torch", trimap.size, seen)
+        < 920 * 2**20
+        < 1900 * 2**20
+        < needed(network, "torch", *2 * [trimap.size])
+    )
+    tiles = regions(trimap, "exact", largest(network, "torch", 768 * 2**20, trimap.size))
+    assert len(tiles) == 10 and max(trimap[tile.box].size for tile in tiles) <= 1024**2
 
 
 def test_sizes_of_memory() -> None:
