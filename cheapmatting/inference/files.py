@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageColor
 
+from atldas.common import atomic
 from atldas.common.errors import UserError
 
 from .. import colours, exr
@@ -87,11 +88,7 @@ def require_free(output: Path, wanted: Wanted, *inputs: Path) -> None:
     if str(output) != STANDARD_STREAM:
         if output.resolve() in [path.resolve() for path in inputs]:
             raise UserError(f"{output}: expected another file than the input; name one with -o")
-        if output.is_dir():
-            example = output / f"{wanted.what}.png"
-            raise UserError(f"{output}: expected a file to write, got a folder; name one in it: {example}")
-        if output.exists() and not wanted.force:
-            raise UserError(f"{output}: exists; replace it with --force, or name another file with -o")
+        atomic.require_free(output, wanted.force, "-o")
     require_writable_suffix(output, alpha=wanted.what in ("cutout", "premultiplied"), bits=_bits(output, wanted))
 
 
