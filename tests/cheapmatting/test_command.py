@@ -91,7 +91,7 @@ def cut(path: str, keep: int) -> None:
         (lambda: cut("model.safetensors", 999), MATTE, "model.safetensors: expected a whole safetensors file"),
         (None, f"{MATTE} -o photo.png/out.png", "photo.png/out.png: cannot be written"),
         (lambda: Path("out.png").mkdir(), f"{MATTE} -o out.png", "out.png: expected the name of a file, got a folder"),
-        (lambda: Path("out").mkdir(), f"{MATTE} -o out", "got a folder; name one in it: out/cutout.png"),
+        (lambda: Path("out").mkdir(), f"{MATTE} -o out", "got a folder; name one with -o"),
         (None, f"{MATTE} -o out.gif", "out.gif: expected a name that ends in .png, .jpg"),
         (None, f"{MATTE} -o out", "out: expected a name that ends in .png, .jpg"),
         (None, f"{MATTE} -o out.jpg", "out.jpg: expected a format with an alpha channel (.png, .webp, .tif), got .jpg"),
