@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
@@ -186,8 +187,7 @@ def log_ranks(scores: Tensor, weights: Iterable[float]) -> Tensor:
 
     The best child has the rank `children`; equal scores share their mean rank, and what is not a number is the lowest.
     """
-    columns = np.nan_to_num(scores.double().numpy(), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-    logs = np.log(np.stack([ranks(column) for column in columns.T], axis=1) / len(columns))
+    logs = np.log(np.stack([_ranks(column) for column in scores.T.numpy()], axis=1) / len(scores))
     return torch.from_numpy(logs) @ torch.tensor(list(weights), dtype=torch.float64)
 
 
@@ -196,10 +196,13 @@ def mean_ranks(scores: Sequence[Sequence[float]]) -> list[float]:
 
     Equal scores share their mean rank; what is not a number counts as the lowest.
     """
-    columns = [np.nan_to_num(np.asarray(column, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-               for column in scores]  # fmt: skip
-    averaged: list[float] = np.mean([ranks(column) for column in columns], axis=0).tolist()
+    averaged: list[float] = np.mean([_ranks(column) for column in scores], axis=0).tolist()
     return averaged
+
+
+def _ranks(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Ranks from 1, the lowest; what is not a number counts as the lowest."""
+    return ranks(np.nan_to_num(np.asarray(scores, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf))
 
 
 PROXIES: dict[str, Callable[[Newborns, Genotype], float]] = {
