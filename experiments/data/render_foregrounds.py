@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from rendering import finish
 from rendering.kinds import KINDS, choose
 from rendering.strands import fit
 
+PICTURES_A_PROCESS = 20
 COLUMNS = ("file", "seed", "index", "kind", "width", "height", "soft_fraction")
 
 
@@ -133,26 +135,36 @@ def follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def rendered(jobs: list[Job], processes: int) -> Iterator[tuple[Job, BaseException | None]]:
+    """Renders pictures, several at once; each as it is done, with what went wrong, if anything did.
+
+    Blender does not return all of its memory, so processes are replaced now and then: by a new pool, since one with
+    `max_tasks_per_child` waits for ever where all of its processes end at once (CPython's issue 115634).
+    """
+    context = multiprocessing.get_context("spawn")
+    for first in range(0, len(jobs), PICTURES_A_PROCESS * processes):
+        with ProcessPoolExecutor(processes, context, follow_parent) as pool:
+            some = jobs[first : first + PICTURES_A_PROCESS * processes]
+            waiting = {pool.submit(render_picture, job): job for job in some}
+            for future in as_completed(waiting):
+                yield waiting[future], future.exception()
+
+
 def run(jobs: list[Job], folder: Path, processes: int) -> int:
     """Renders what is missing. Returns how many pictures failed."""
     missing = [job for job in jobs if not job.path.exists()]
     print(f"{len(jobs) - len(missing)} of {len(jobs)} pictures are there, {len(missing)} to render", flush=True)
     failed, start = 0, time.monotonic()
-    # Processes are replaced now and then, because Blender does not return all of its memory.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, follow_parent, max_tasks_per_child=20) as pool:
-        waiting = {pool.submit(render_picture, job): job for job in missing}
-        for done, future in enumerate(as_completed(waiting), 1):
-            job, error = waiting[future], future.exception()
-            failed += error is not None
-            rate = (time.monotonic() - start) / done
-            state = job.path.name if error is None else f"{job.path.name} failed: {error!r}"
-            print(
-                f"{done}/{len(missing)} {state}, {rate:.1f} s a picture, {span(rate * (len(missing) - done))} left",
-                flush=True,
-            )
-            if done % 10 == 0:
-                write_manifest(folder)
+    for done, (job, error) in enumerate(rendered(missing, processes), 1):
+        failed += error is not None
+        rate = (time.monotonic() - start) / done
+        state = job.path.name if error is None else f"{job.path.name} failed: {error!r}"
+        print(
+            f"{done}/{len(missing)} {state}, {rate:.1f} s a picture, {span(rate * (len(missing) - done))} left",
+            flush=True,
+        )
+        if done % 10 == 0:
+            write_manifest(folder)
     print(f"{write_manifest(folder)} pictures are listed in {folder / 'manifest.tsv'}")
     return failed
 

@@ -221,3 +221,12 @@ def test_a_small_picture_and_its_resumed_run(tmp_path, capsys):
     assert script.main([*small, "--alpha-samples", "32"]) == 0
     assert path.stat().st_mtime_ns == written
     assert "1 of 1 pictures are there, 0 to render" in capsys.readouterr().out
+
+
+def test_more_pictures_than_one_pool_of_processes_makes_all_come_back(tmp_path, monkeypatch):
+    """Failures too. A pool that replaces its processes by itself stopped for ever after 20 pictures a process."""
+    monkeypatch.setattr(script, "PICTURES_A_PROCESS", 1)
+    jobs = [script.Job(0, index, "no such kind", str(tmp_path), 32, 1, 1, 1) for index in range(5)]
+    done = list(script.rendered(jobs, 2))
+    assert sorted(job.index for job, _ in done) == [0, 1, 2, 3, 4]
+    assert all(isinstance(error, KeyError if HAS_BLENDER else ImportError) for _, error in done)
