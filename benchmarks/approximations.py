@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     network = load(options.weights).eval()
-    matters = {way: Matter(network, "cpu", **WAYS[way]) for way in options.ways}
-    exact = Matter(network, "cpu", engine="torch", precision="fp32")
+    matters = {way: Matter(network, "cpu", scales="one", **WAYS[way]) for way in options.ways}
+    exact = Matter(network, "cpu", engine="torch", precision="fp32", scales="one")
     rows: dict[str, list[list[float]]] = {way: [] for way in matters}
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---" + "|---:" * (len(COLUMNS) - 2) + "|"]
     for path in sorted((options.truth / "image").iterdir()):

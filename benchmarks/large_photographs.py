@@ -50,12 +50,12 @@ def main() -> None:
         for path in sorted(options.images.iterdir()):
             image, trimap, truth = enlarged(path, options.trimaps, options.truths, width)
             size, unknown = trimap.size, trimap == UNKNOWN
-            alphas = {"whole": Matter(network, "cpu", engine="torch").matte(image, trimap)}
+            alphas = {"whole": Matter(network, "cpu", engine="torch", scales="one").matte(image, trimap)}
             for share in (2, 4):
                 bound = needed(network, "torch", size, size // share)
-                tiled = Matter(network, "cpu", engine="torch", max_memory=bound)
+                tiled = Matter(network, "cpu", engine="torch", scales="one", max_memory=bound)
                 alphas[f"tiles of 1/{share}"] = tiled.matte(image, trimap)
-            alphas["half the scale"] = _at_half(Matter(network, "cpu", engine="torch"), image, trimap)
+            alphas["half the scale"] = _at_half(Matter(network, "cpu", engine="torch", scales="one"), image, trimap)
             off = [np.abs(alphas[way] - alphas["whole"])[unknown].mean() * 255 for way in WAYS[1:]]
             off += [np.abs(alphas[way] - truth)[unknown].mean() * 255 for way in WAYS]
             cells = [path.stem, f"{trimap.shape[1]} x {trimap.shape[0]}", *(f"{figure:.1f}" for figure in off)]

@@ -150,7 +150,7 @@ def _network(name: str) -> CheapMatting:
 
 def _method(network: CheapMatting, engine: str, precision: str, region: str) -> Callable[[Bytes, Bytes], Floats]:
     if engine != "reference":
-        return Matter(network, "cpu", engine=engine, precision=precision, region=region).matte
+        return Matter(network, "cpu", engine=engine, precision=precision, region=region, scales="one").matte
 
     @torch.inference_mode()
     def reference(image: Bytes, trimap: Bytes) -> Floats:

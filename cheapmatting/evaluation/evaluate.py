@@ -28,6 +28,7 @@ from ..arrays import Bytes
 from ..images import read_alpha, read_image, require_same_size, write_image
 from ..inference.matte import Matter
 from ..inference.pair import read_pair
+from ..inference.scales import SCALES
 from ..model.lookup import DEFAULT_WEIGHTS, find_weights
 from ..picture_grid import Row, error_picture, picture_grid
 from ..trimap import UNKNOWN, read_trimap
@@ -217,6 +218,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=int, choices=(1, 2, 4), default=1, help="mirror images to average with --weights (default: 1)"
     )
+    parser.add_argument(
+        "--scales",
+        choices=SCALES,
+        default="auto",
+        help="with --weights, auto: wide bands of unknown at half the size first, as `matte` does; one: the images' "
+        "own size alone (default: auto)",
+    )
     parser.add_argument("--save", type=Path, metavar="DIR", help="where to keep what the network of --weights gives")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evaluate"), help="the run's folder (default: runs/evaluate)"
@@ -288,7 +296,7 @@ def _read(entry: Entry) -> Bytes:
 
 def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
     """The network as a prediction, and what its figures depend on."""
-    matter = Matter(options.weights, options.device, options.views)
+    matter = Matter(options.weights, options.device, options.views, scales=options.scales)
 
     def predict(entry: Entry) -> Bytes:
         assert entry.image is not None  # pair_files saw to it
@@ -301,6 +309,7 @@ def _network(options: argparse.Namespace) -> tuple[Predict, dict[str, Any]]:
         "weights_sha256": sha256_of_file(find_weights(options.weights)),
         "device": matter.device.type,
         "views": options.views,
+        "scales": options.scales,
     }
 
 

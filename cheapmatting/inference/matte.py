@@ -29,6 +29,7 @@ from .engines.choice import make_engine
 from .kinds import Picture, as_pairs, like
 from .memory import MIB, largest, largest_batch, needed
 from .regions import REGIONS, Region, regions
+from .scales import SCALES, halved, narrowed, too_wide
 from .windows import alpha_in_windows
 
 # Axes of [N, C, H, W] to mirror for each view; two views are the first two.
@@ -50,6 +51,8 @@ class Matter:
         engine, precision, provider: what computes, in which type, and for engines other than PyTorch where; `auto` is
             the fastest that is installed (see `engines.choice`).
         region: `exact`: the network sees the whole image; `near`: only what is near unknown pixels (see `regions`).
+        scales: `auto`: where the trimap has wide bands of unknown, half the size comes first and settles what it can
+            (see `scales`); `one`: the network sees the image at its own size alone.
         max_memory: bytes that the process may take; images too large for it are computed in overlapping tiles. None
             sets no bound.
         views: with 2 or 4, the alphas of the image and of its mirror images (left to right, then upside down) are
@@ -73,14 +76,18 @@ class Matter:
         precision: str = "auto",
         provider: str = "auto",
         region: str = "exact",
+        scales: str = "auto",
         max_memory: int | None = None,
     ) -> None:
         if views not in (1, 2, 4):
             raise UserError(f"views: expected 1, 2 or 4, got {views}")
         if region not in REGIONS:
             raise UserError(f"region: expected {' or '.join(REGIONS)}, got {region}")
+        if scales not in SCALES:
+            raise UserError(f"scales: expected {' or '.join(SCALES)}, got {scales}")
         self.views = VIEWS[:views]
         self.region = region
+        self.scales = scales
         self.max_memory = max_memory
         self.network = (weights if isinstance(weights, CheapMatting) else load(weights)).eval()
         self.engine, self.computed_by = make_engine(self.network, engine, precision, device, provider)
@@ -139,6 +146,8 @@ class Matter:
     @torch.inference_mode()
     def _mattes(self, pairs: list[tuple[Bytes, Bytes]]) -> list[Floats]:
         """Alphas float32 [H, W] of uint8 RGB [H, W, 3] and uint8 [H, W] of 0, 128 and 255, all of one size."""
+        if self.scales == "auto":
+            pairs = self._narrowed(pairs)
         alphas = [np.zeros(trimap.shape, np.float32) for _, trimap in pairs]
         parts = [(index, region) for index, (_, trimap) in enumerate(pairs) for region in self._regions(trimap)]
         count = self.together(*pairs[0][0].shape[:2])
@@ -149,6 +158,15 @@ class Matter:
                 weights = region.row_weights[:, None] * region.column_weights
                 alphas[index][region.box] += weights * alpha
         return [known_pixels_kept(alpha, trimap) for alpha, (_, trimap) in zip(alphas, pairs, strict=True)]
+
+    def _narrowed(self, pairs: list[tuple[Bytes, Bytes]]) -> list[tuple[Bytes, Bytes]]:
+        """The pairs, with what their alpha at half the size settles where the bands are too wide."""
+        wide = [index for index, (_, trimap) in enumerate(pairs) if too_wide(trimap)]
+        if not wide:
+            return pairs
+        coarse = self._mattes([halved(*pairs[index]) for index in wide])  # which narrows theirs first
+        trimaps = {index: narrowed(pairs[index][1], alpha) for index, alpha in zip(wide, coarse, strict=True)}
+        return [(image, trimaps.get(index, trimap)) for index, (image, trimap) in enumerate(pairs)]
 
     def _regions(self, trimap: Bytes) -> list[Region]:
         """What the network sees of an image; nothing if nothing is unknown."""

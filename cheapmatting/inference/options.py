@@ -35,6 +35,12 @@ def add_computing_options(verb: argparse.ArgumentParser) -> None:
         default="exact",
         help="exact: the network sees the whole image; near: only what is near unknown pixels (default: exact)",
     )
+    verb.add_argument(
+        "--scales",
+        default="auto",
+        help="auto: wide bands of unknown at half the size first, again and again; one: the image's own size alone "
+        "(default: auto)",
+    )
     verb.add_argument("--max-memory", metavar="SIZE", help="such as 2GiB; larger images are computed in tiles")
 
 
@@ -50,6 +56,7 @@ def computing(options: argparse.Namespace) -> dict[str, Any]:
         "provider": options.provider,
         "precision": options.precision,
         "region": options.region,
+        "scales": options.scales,
         "max_memory": max_memory,
     }
 
