@@ -17,7 +17,7 @@ DEEP = 40  # pixels to the next known one, beyond which half the size comes firs
 SMALLEST = 256  # the shorter side, below which nothing is halved: smaller pictures show too little
 FAR = 20  # pixels around a settled one that are unknown as well: near known ones the full size is the better judge
 CLEAR = 0.05  # alpha, from 0 or 1
-MARGIN = 4  # pixels around a settled one that are clear as well
+MARGIN = 4  # pixels of half the size around a settled one that are clear as well
 
 
 def too_wide(trimap: Bytes) -> bool:
@@ -36,11 +36,12 @@ def halved(image: Bytes, trimap: Bytes) -> tuple[Bytes, Bytes]:
 
 def narrowed(trimap: Bytes, coarse: Floats) -> Bytes:
     """The trimap [H, W] without those unknown pixels that `coarse`, an alpha of half the size, settles."""
-    alpha = cv2.resize(coarse, trimap.shape[::-1], interpolation=cv2.INTER_LINEAR)
     far = _inside(trimap == UNKNOWN, FAR)
     settled = trimap.copy()
-    settled[far & _inside(alpha > 1 - CLEAR, MARGIN)] = FOREGROUND
-    settled[far & _inside(alpha < CLEAR, MARGIN)] = BACKGROUND
+    for level, clear in ((FOREGROUND, coarse > 1 - CLEAR), (BACKGROUND, coarse < CLEAR)):
+        known = _inside(clear, MARGIN).view(np.uint8)
+        enlarged = cv2.resize(known, trimap.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        settled[far & enlarged.view(np.bool_)] = level
     return settled
 
 

@@ -51,11 +51,11 @@ def test_what_is_settled_is_clear_and_far_from_what_is_known() -> None:
     """The band is foreground at half the size, but for a grey line in its middle."""
     coarse = np.ones((256, 256), np.float32)
     coarse[:, 100:102] = 0.5  # columns 200 to 203
+    margin = 2 * scales.MARGIN
     settled = scales.narrowed(band(200), coarse)
     changed = np.flatnonzero((settled != band(200)).any(0))
-    # Enlarging smears the line by a pixel.
-    left = np.arange(100 + scales.FAR, 200 - 1 - scales.MARGIN)
-    right = np.arange(204 + 1 + scales.MARGIN, 300 - scales.FAR)
+    left = np.arange(100 + scales.FAR, 200 - margin)
+    right = np.arange(204 + margin, 300 - scales.FAR)
     np.testing.assert_array_equal(changed, np.concatenate([left, right]))
     assert (settled[:, changed] == 255).all()
 
