@@ -145,7 +145,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
                                 "trimaps": trimap}.items():  # fmt: skip
             (tmp_path / "my" / folder).mkdir(exist_ok=True)
             write_image(tmp_path / "my" / folder / f"{name}.png", picture)
-    monkeypatch.setattr(train, "CALIBRATING_LAST", 2)  # batches; more take most of so short a training
+    monkeypatch.setattr(train, "CALIBRATING_LAST", 2)  # pairs; more take most of so short a training
     monkeypatch.setattr(train, "CALIBRATING", 2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])

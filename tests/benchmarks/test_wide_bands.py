@@ -46,7 +46,6 @@ def test_wide_bands_are_counted_and_measured(tmp_path: Path, monkeypatch: pytest
     """Everything is clear at half the size, so that `auto` differs from `one`."""
     monkeypatch.setattr(scales, "SMALLEST", 32)
     monkeypatch.setattr(scales, "DEEP", 2)
-    monkeypatch.setattr(scales, "FAR", 1)
     monkeypatch.setattr(scales, "CLEAR", 0.6)
     _, _, wide, _, one, auto, *_ = rows(tmp_path, monkeypatch)
     assert wide == "3" and one != auto

@@ -30,6 +30,22 @@ def test_it_is_the_mean_with_the_shares(tmp_path: Path, monkeypatch: pytest.Monk
             torch.testing.assert_close(found[name].double(), wanted, rtol=1e-3, atol=1e-4)
 
 
+def test_statistics_are_those_of_the_pairs_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not those of the file, and the same with another batch."""
+    monkeypatch.setattr(script, "PAIRS", 4)
+    (tmp_path / "recipe.yaml").write_text("{schema: 1, steps: 1, batch: 4, data: {size: 32}}")
+    found = []
+    for batch in (4, 2):
+        network = small_network()
+        before = {name: buffer.clone() for name, buffer in network.named_buffers() if name.endswith("running_mean")}
+        recipe = script.read_recipe(tmp_path / "recipe.yaml", [f"batch={batch}"])
+        buffers = dict(script.calibrated(network, recipe).named_buffers())
+        found.append({name: buffers[name] for name in before})
+        assert not network.training and all(not torch.equal(buffers[name], value) for name, value in before.items())
+    first = next(iter(found[0]))  # behind the first convolution: later ones see what the batch's own statistics make
+    torch.testing.assert_close(found[0][first], found[1][first], rtol=1e-3, atol=1e-4)
+
+
 def test_other_shares_and_other_networks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="two models of one network"):
         script.averaged(small_network(), weights.load("cheapmatting-light"), 0.5)

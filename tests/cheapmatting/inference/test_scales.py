@@ -54,8 +54,8 @@ def test_what_is_settled_is_clear_and_far_from_what_is_known() -> None:
     margin = 2 * scales.MARGIN
     settled = scales.narrowed(band(200), coarse)
     changed = np.flatnonzero((settled != band(200)).any(0))
-    left = np.arange(100 + scales.FAR, 200 - margin)
-    right = np.arange(204 + margin, 300 - scales.FAR)
+    left = np.arange(100 + scales.DEEP, 200 - margin)
+    right = np.arange(204 + margin, 300 - scales.DEEP)
     np.testing.assert_array_equal(changed, np.concatenate([left, right]))
     assert (settled[:, changed] == 255).all()
 
