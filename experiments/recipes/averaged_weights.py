@@ -4,17 +4,26 @@
         --share 0.7 --out light.safetensors
 
 Of weights that were trained further, and of those that they began with, a mean is often better on other data than
-either (Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR 2022). BatchNorm's statistics are averaged alike.
+either (Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR 2022). BatchNorm's statistics are averaged alike
+or, with `--calibrate RECIPE`, computed anew from a training's first pairs (Izmailov et al., UAI 2018, section 3.3).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
+
+import torch
+from torch.optim.swa_utils import update_bn
 
 from atldas.common.errors import UserError, exit_status
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
+from cheapmatting.training.recipe import TrainConfig, read_recipe
+from cheapmatting.training.stages import Stages
+
+PAIRS = 192  # that BatchNorm's statistics are computed of
 
 
 def averaged(first: CheapMatting, second: CheapMatting, share: float) -> CheapMatting:
@@ -32,11 +41,21 @@ def averaged(first: CheapMatting, second: CheapMatting, share: float) -> CheapMa
     return second
 
 
+def calibrated(network: CheapMatting, recipe: TrainConfig) -> CheapMatting:
+    """The network in eval mode, with BatchNorm statistics of the first `PAIRS` pairs of a training, in place."""
+    coming = Stages(recipe).batches(len(recipe.stages) - 1)
+    batches = itertools.islice(coming, -(-PAIRS // recipe.stages[-1].batch))
+    with torch.no_grad():
+        update_bn((batch.to("cpu").inputs for batch in batches), network.to(memory_format=torch.channels_last).train())
+    return network.eval()
+
+
 def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("first", type=Path, help="a model's file")
     parser.add_argument("second", type=Path, help="a model's file")
     parser.add_argument("--share", type=float, required=True, help="of the second, 0 to 1")
+    parser.add_argument("--calibrate", metavar="RECIPE", help="compute BatchNorm's statistics from its pairs")
     parser.add_argument("--out", type=Path, required=True, help="the file to write, in float16")
     options = parser.parse_args()
     if not 0 <= options.share <= 1:
@@ -45,6 +64,8 @@ def run() -> None:
         network = averaged(weights.load(options.first), weights.load(options.second), options.share)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if options.calibrate:
+        network = calibrated(network, read_recipe(options.calibrate))
     shares = f"{1 - options.share:g} of {options.first.name}, {options.share:g} of {options.second.name}"
     weights.save(network, options.out, half=True, averaged=shares)
 
