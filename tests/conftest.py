@@ -10,9 +10,14 @@ from pathlib import Path
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
+import hypothesis
 import pytest
 import torch
 from built_wheel import build, install
+
+# No test depends on the time that it takes: an example that meets a busy machine is not wrong.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="module")
