@@ -152,14 +152,14 @@ def _claim(at: Place, claimed: bool, good: bool, expected: str) -> str:
 
 def training(at: Place) -> Iterator[Row]:
     """One training step, beside the same on the CPU, and the speed in the device's own precision."""
-    count, size = (2, 64) if at.small else (4, 256)
+    # On pairs of 64 pixels bfloat16 alone moves the norm of the gradient by 16% on AMX, on 96 by 0.5%.
+    count, size = (2, 96) if at.small else (4, 256)
     batch = _pairs(count, size)
     truth, _ = _trained(at.network(), batch, CPU, "float32")
     for precision in ("float32", "auto"):
         figures, step = _trained(at.network(), batch, at.device, precision)
         off = max(abs(figures[key] / truth[key] - 1) for key in ("loss", "gradient_norm"))
-        # bfloat16 on two small pairs and a narrow network of random weights: 16% with AMX.
-        most = 0.01 if precision == "float32" else 0.3 if at.small else 0.1
+        most = 0.01 if precision == "float32" else 0.1
         what = f"batch {count} of {size} x {size}, {precision}"
         result = f"loss {figures['loss']:.4f}, loss and gradient {off:.2%} off the CPU's in float32"
         yield judged("training step", what, result, off <= most, f"{most:.0%} or less")
