@@ -68,7 +68,7 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own(
     assert len(batches) == count
     for number, batch in enumerate(batches):
         wanted = collate([source[2 * number], source[2 * number + 1]]).inputs
-        assert ((batch - wanted).abs() > 1e-6).float().mean() < 1e-3  # the last bits decide about a pixel of a trimap
+        assert ((batch - wanted).abs() > 1e-6).float().mean() < 1e-2  # the last bits decide about a pixel of a trimap
     for layer, found in zip(layers, inputs, strict=True):
         mean, variance = layer.running_mean, layer.running_var
         torch.testing.assert_close(mean, torch.stack([x.mean((0, 2, 3)) for x in found]).mean(0), rtol=1e-4, atol=1e-5)
