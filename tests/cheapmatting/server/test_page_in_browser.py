@@ -41,7 +41,7 @@ from cheapmatting.masks.trimap_from_mask import trimap_from_mask
 from cheapmatting.masks.width import parse_width
 from cheapmatting.model.lookup import DEFAULT_WEIGHTS
 from cheapmatting.pipeline import example
-from cheapmatting.server.app import PAGE_HEADERS, make_app
+from cheapmatting.server.app import make_app
 from cheapmatting.server.site import write_site
 
 pytestmark = [NEEDS_CHROMIUM, NEEDS_RUNTIME, pytest.mark.end_to_end]
@@ -182,12 +182,22 @@ WebAssembly.Memory = function (wanted) {
 
 @pytest.fixture(scope="module")
 def served_page(site: Path, matter: Matter, chromium: Any) -> Iterator[Any]:
-    """The page of `cheapmatting web --runtime`, with smaller tiles, and a worker that notes its memories."""
+    """The page of `cheapmatting web --runtime`."""
+    with serving(make_app(matter, with_page=True, site=site)) as address, page_with(chromium, address) as page:
+        yield page
+
+
+@pytest.fixture
+def noting_page(site: Path, chromium: Any) -> Iterator[Any]:
+    """The static page with smaller tiles and a worker that notes its memories.
+
+    It has one thread: what several threads need at once depends on which of them is faster.
+    """
     changes = {
         "worker.js": lambda text: NOTE_MEMORIES + text,
         "tiles.js": lambda text: re.sub(r"TILE = \d+", f"TILE = {TILE}", text),
     }
-    with serving(make_app(matter, with_page=True, site=site)) as address, page_with(chromium, address) as page:
+    with static_host(site) as address, page_with(chromium, address, PHOTO) as page:
         for name, change in changes.items():
             text = (site / name).read_text()
             assert change(text) != text
@@ -196,8 +206,8 @@ def served_page(site: Path, matter: Matter, chromium: Any) -> Iterator[Any]:
 
 
 def answer(body: str, route: Any) -> None:
-    """Instead of the server; with its headers, for workers of an isolated page need them."""
-    route.fulfill(body=body, content_type="text/javascript", headers=PAGE_HEADERS)
+    """Instead of the server."""
+    route.fulfill(body=body, content_type="text/javascript")
 
 
 def test_both_back_ends_of_the_served_page_agree(served_page: Any, tmp_path: Path) -> None:
@@ -218,10 +228,9 @@ def test_both_back_ends_of_the_served_page_agree(served_page: Any, tmp_path: Pat
 
 
 def test_large_photographs_are_computed_in_tiles_in_bounded_memory(
-    served_page: Any, matter: Matter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    noting_page: Any, matter: Matter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, taken = served_page, []
-    page.locator("#backend").select_option("wasm")
+    page, taken = noting_page, []
     page.locator("#views").select_option("1")
     for height, width in ((TILE, TILE), (700, TILE)):  # one tile, two tiles
         image, trimap = photograph(height, width)
