@@ -41,8 +41,10 @@ def _eroded(mask: npt.NDArray[np.bool_], radius: float | Floats) -> npt.NDArray[
     """`mask` [H, W] eroded by a disc: pixels further than `radius` from every pixel outside the mask."""
     if not np.any(radius) or mask.all():
         return mask
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance > radius)
+    distance = np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    # Its square is an integer; the distance itself has other last bits in each call where OpenCV has Intel's IPP.
+    np.rint(np.square(distance, out=distance), out=distance)
+    return distance > np.square(radius)
 
 
 def encode_trimap(trimap: Bytes) -> Floats:

@@ -66,6 +66,19 @@ def test_radii_may_differ_from_pixel_to_pixel():
         make_trimap(alpha, outer - 1, 0)
 
 
+@pytest.mark.parametrize("towards", [0, 1000])
+def test_the_last_bits_of_a_distance_decide_nothing(monkeypatch, towards):
+    """With Intel's IPP, OpenCV's distances differ in them from call to call."""
+    alpha = (np.random.default_rng(0).random((64, 64)) > 0.02).astype(np.float32)
+    expected = {radius: make_trimap(alpha, radius, radius) for radius in (1, 2, 5, 5**0.5)}
+    exact = cv2.distanceTransform
+    monkeypatch.setattr(
+        "cheapmatting.trimap.cv2.distanceTransform", lambda *asked: np.nextafter(exact(*asked), np.float32(towards))
+    )
+    for radius, trimap in expected.items():
+        np.testing.assert_array_equal(make_trimap(alpha, radius, radius), trimap)
+
+
 def test_negative_radius_is_refused():
     with pytest.raises(ValueError, match="0 or more, got outer -1"):
         make_trimap(np.zeros((2, 2), np.float32), -1, 0)
