@@ -23,8 +23,8 @@ from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.images import read_alpha, read_image
 from cheapmatting.inference.matte import Matter
 from cheapmatting.inference.memory import needed
+from cheapmatting.inference.scales import halved
 from cheapmatting.model.weights import load
-from cheapmatting.rough_trimap import fitted
 from cheapmatting.trimap import UNKNOWN, known_pixels_kept, read_trimap
 
 WAYS = ("whole", "tiles of 1/2", "tiles of 1/4", "half the scale")
@@ -76,10 +76,7 @@ def enlarged(path: Path, trimaps: Path, truths: Path, width: int) -> tuple[Bytes
 
 
 def _at_half(matter: Matter, image: Bytes, trimap: Bytes) -> Floats:
-    height, width = trimap.shape
-    small = np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8)
-    alpha = matter.matte(small, fitted(trimap, "trimap", width // 2, height // 2, "image"))
-    large = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(matter.matte(*halved(image, trimap)), trimap.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return known_pixels_kept(np.asarray(large, np.float32), trimap)
 
 

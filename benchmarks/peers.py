@@ -130,7 +130,7 @@ def pair_sets(source: Source, count: int, radii: Sequence[int]) -> tuple[dict[st
 
 
 def _pair(sample: Sample, trimap: Bytes) -> Pair:
-    return Pair(np.rint(sample.image * 255).astype(np.uint8), trimap, as_levels(sample.alpha, "alpha"))
+    return Pair(sample.levels, trimap, as_levels(sample.alpha, "alpha"))
 
 
 # --- The table ---

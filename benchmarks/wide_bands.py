@@ -31,11 +31,6 @@ TRIMAPS = "{radii: [20, 80], wide: 0.2, pieces: 0.4, patches: 0.3}"
 WAYS = ("all 0.5", "one", "auto", "control")
 
 
-def picture(sample: Sample) -> Bytes:
-    """What the network sees, uint8 [H, W, 3]."""
-    return np.rint(np.clip(sample.image, 0, 1) * 255).astype(np.uint8)
-
-
 def upside_down(matter: Matter, image: Bytes, trimap: Bytes) -> Floats:
     """The alpha with what another picture settles, in place of this one at half the size."""
     if not scales.too_wide(trimap):
@@ -46,7 +41,7 @@ def upside_down(matter: Matter, image: Bytes, trimap: Bytes) -> Floats:
 
 def measured(one: Matter, auto: Matter, sample: Sample) -> tuple[list[float], list[float]]:
     """SAD of each of `WAYS`, and the CPU seconds of `one` and `auto`."""
-    image, times = picture(sample), [time.process_time()]
+    image, times = sample.levels, [time.process_time()]
     alphas = [half_everywhere(sample)]
     for matter in (one, auto):
         alphas.append(matter.matte(image, sample.trimap))

@@ -118,7 +118,7 @@ def jpeg(sample: Sample, rng: Rng, settings: CameraConfig) -> Sample:
     """Encoded as JPEG and decoded, the grid of 8 x 8 blocks anywhere."""
     lowest, highest = settings.qualities
     top, left = rng.integers(0, 8, 2).tolist()
-    levels = np.rint(sample.image * 255).astype(np.uint8)[..., ::-1]
+    levels = sample.levels[..., ::-1]
     padded = cv2.copyMakeBorder(np.ascontiguousarray(levels), top, 0, left, 0, cv2.BORDER_REPLICATE)
     quality = int(rng.integers(lowest, highest + 1))
     _, data = cv2.imencode(".jpg", padded, [cv2.IMWRITE_JPEG_QUALITY, quality])

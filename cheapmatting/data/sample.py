@@ -72,6 +72,11 @@ class Sample:
         return composite(self.foreground, self.background, self.alpha)
 
     @property
+    def levels(self) -> Bytes:
+        """The image as a file holds it, uint8 [H, W, 3]."""
+        return np.rint(self.image * 255).astype(np.uint8)
+
+    @property
     def layered(self) -> bool:
         """Whether foreground and background are known apart from each other."""
         return self.foreground is not self.background
