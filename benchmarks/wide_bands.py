@@ -18,6 +18,7 @@ import numpy as np
 from atldas.common.atomic import write_text
 from atldas.common.config import read_config
 from atldas.common.errors import UserError, exit_status
+from atldas.common.progress import progress
 from cheapmatting.arrays import Bytes, Floats
 from cheapmatting.data.sample import Sample
 from cheapmatting.evaluation.metrics import sad
@@ -58,7 +59,11 @@ def table(sets: dict[str, list[Sample]], weights: str) -> str:
         f"|---|---:|---:|{'---:|' * len(WAYS)}---:|---:|",
     ]
     for name, samples in sets.items():
-        each = [measured(one, auto, sample) for sample in samples]
+        each = []
+        with progress(len(samples), name, "picture") as bar:
+            for sample in samples:
+                each.append(measured(one, auto, sample))
+                bar.update()
         errors, seconds = np.array([errors for errors, _ in each]), np.array([seconds for _, seconds in each])
         wide = sum(scales.too_wide(sample.trimap) for sample in samples)
         ratio = errors[:, 2] / np.maximum(errors[:, 1], 1e-9)

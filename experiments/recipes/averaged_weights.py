@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from atldas.common.errors import UserError, exit_status
+from atldas.common.progress import progress
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
 from cheapmatting.training.recipe import TrainConfig, read_recipe
@@ -44,9 +47,15 @@ def averaged(first: CheapMatting, second: CheapMatting, share: float) -> CheapMa
 def calibrated(network: CheapMatting, recipe: TrainConfig) -> CheapMatting:
     """The network in eval mode, with BatchNorm statistics of the first `PAIRS` pairs of a training, in place."""
     coming = Stages(recipe).batches(len(recipe.stages) - 1)
-    batches = itertools.islice(coming, -(-PAIRS // recipe.stages[-1].batch))
-    with torch.no_grad():
-        update_bn((batch.to("cpu").inputs for batch in batches), network.to(memory_format=torch.channels_last).train())
+    count = -(-PAIRS // recipe.stages[-1].batch)
+    with torch.no_grad(), progress(count, "calibrate", "batch") as bar:
+
+        def inputs() -> Iterator[Tensor]:
+            for batch in itertools.islice(coming, count):
+                yield batch.to("cpu").inputs
+                bar.update()
+
+        update_bn(inputs(), network.to(memory_format=torch.channels_last).train())
     return network.eval()
 
 
