@@ -5,12 +5,14 @@ set -euo pipefail
 train=$1 table=$2 out=$3
 
 # Equal budgets: the surrogate trains 168 children, 8 of them longer, and scores thousands; this costs as much as 100
-# trainings more.
+# trainings more. Supernets have as many steps as take that time: 0.25 CPU seconds a step for atldas, 0.2 for gdas, 0.87
+# for the dense ones.
 rungs='evaluation.rungs=[{oracle: short_training, steps: 40, weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true,
   weight_decay: 0.0005}, calibration_batches: 4, precision: auto, keep: 16}, {oracle: short_training, steps: 40, seeds: 3,
   weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true, weight_decay: 0.0005}, calibration_batches: 4, precision: auto}]'
 rungs="$(tr -d '\n' <<< "$rungs")"
 
+supernets=experiments/searches/nasbench201_supernets.yaml
 again=()
 if [ -e "$out" ]; then again=(--resume); fi
 for units in 54 20; do
@@ -22,4 +24,10 @@ for units in 54 20; do
         --set-for largest strategy_options.children=220 --set-for largest "$rungs" \
         --set-for evolution 'strategy_options={population: 40, cycles: 180}' --set-for evolution "$rungs" \
         "${again[@]}" --out "$out/units_${units}_controls"
+    atldas compare "$supernets" --strategies atldas,darts,gdas,drnas --seeds 201..203 --jobs 2 --table "$table" \
+        --column c10_test200 --set task_options.folder="$train" --set budget.units=$units \
+        --set-for atldas search.steps=6500 --set-for gdas search.steps=8000 \
+        --set-for darts search.steps=1900 --set-for darts search.architecture.start=400 \
+        --set-for drnas search.steps=1900 --set-for drnas search.architecture.start=400 \
+        "${again[@]}" --out "$out/units_${units}_supernets"
 done
