@@ -4,8 +4,9 @@
 set -euo pipefail
 train=$1 table=$2 out=$3
 
-# Equal budgets: the surrogate trains 168 children, 8 of them longer, and scores thousands; this costs as much as 100
-# trainings more. Supernets have as many steps as take that time: 0.25 CPU seconds a step for atldas, 0.2 for gdas, 0.87
+# Equal budgets, in CPU seconds: the surrogate trains 168 children, 8 of them longer, and scores thousands. Under the cap
+# this costs as much as 100 trainings more. Without one, its children are large: 680 random ones cost as much, and 430 of
+# the largest. Supernets have as many steps as take that time: 0.25 CPU seconds a step for atldas, 0.2 for gdas, 0.87
 # for the dense ones.
 rungs='evaluation.rungs=[{oracle: short_training, steps: 40, weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true,
   weight_decay: 0.0005}, calibration_batches: 4, precision: auto, keep: 16}, {oracle: short_training, steps: 40, seeds: 3,
@@ -16,12 +17,14 @@ supernets=experiments/searches/nasbench201_supernets.yaml
 again=()
 if [ -e "$out" ]; then again=(--resume); fi
 for units in 54 20; do
+    random=680 largest=430
+    if [ $units = 20 ]; then random=220 largest=220; fi
     atldas compare nasbench201 --strategies surrogate --seeds 201..205 --jobs 1 --table "$table" --column c10_test200 \
         --set task_options.folder="$train" --set budget.units=$units "${again[@]}" --out "$out/units_$units"
     atldas compare nasbench201 --strategies random,largest,evolution --seeds 201..203 --jobs 1 --table "$table" \
         --column c10_test200 --set task_options.folder="$train" --set budget.units=$units \
-        --set-for random strategy_options.children=220 --set-for random "$rungs" \
-        --set-for largest strategy_options.children=220 --set-for largest "$rungs" \
+        --set-for random strategy_options.children=$random --set-for random "$rungs" \
+        --set-for largest strategy_options.children=$largest --set-for largest "$rungs" \
         --set-for evolution 'strategy_options={population: 40, cycles: 180}' --set-for evolution "$rungs" \
         "${again[@]}" --out "$out/units_${units}_controls"
     atldas compare "$supernets" --strategies atldas,darts,gdas,drnas --seeds 201..203 --jobs 2 --table "$table" \
