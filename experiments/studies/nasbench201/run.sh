@@ -13,24 +13,25 @@ rungs='evaluation.rungs=[{oracle: short_training, steps: 40, weights: {lr: 0.1, 
   weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true, weight_decay: 0.0005}, calibration_batches: 4, precision: auto}]'
 rungs="$(tr -d '\n' <<< "$rungs")"
 
-supernets=experiments/searches/nasbench201_supernets.yaml
-again=()
-if [ -e "$out" ]; then again=(--resume); fi
+# usage: compared FOLDER COMPARE'S OWN ARGUMENTS; begins it, or goes on with it
+compared() {
+    local folder="$out/$1" again=()
+    if [ -e "$folder/config.yaml" ]; then again=(--resume); fi
+    atldas compare "${@:2}" --table "$table" --column c10_test200 --set task_options.folder="$train" \
+        --set budget.units=$units "${again[@]}" --out "$folder"
+}
+
 for units in 54 20; do
     random=680 largest=430
     if [ $units = 20 ]; then random=220 largest=220; fi
-    atldas compare nasbench201 --strategies surrogate --seeds 201..205 --jobs 1 --table "$table" --column c10_test200 \
-        --set task_options.folder="$train" --set budget.units=$units "${again[@]}" --out "$out/units_$units"
-    atldas compare nasbench201 --strategies random,largest,evolution --seeds 201..203 --jobs 1 --table "$table" \
-        --column c10_test200 --set task_options.folder="$train" --set budget.units=$units \
+    compared units_$units nasbench201 --strategies surrogate --seeds 201..205 --jobs 1
+    compared units_${units}_controls nasbench201 --strategies random,largest,evolution --seeds 201..203 --jobs 1 \
         --set-for random strategy_options.children=$random --set-for random "$rungs" \
         --set-for largest strategy_options.children=$largest --set-for largest "$rungs" \
-        --set-for evolution 'strategy_options={population: 40, cycles: 180}' --set-for evolution "$rungs" \
-        "${again[@]}" --out "$out/units_${units}_controls"
-    atldas compare "$supernets" --strategies atldas,darts,gdas,drnas --seeds 201..203 --jobs 2 --table "$table" \
-        --column c10_test200 --set task_options.folder="$train" --set budget.units=$units \
+        --set-for evolution 'strategy_options={population: 40, cycles: 180}' --set-for evolution "$rungs"
+    compared units_${units}_supernets "$(dirname "$0")/../../searches/nasbench201_supernets.yaml" \
+        --strategies atldas,darts,gdas,drnas --seeds 201..203 --jobs 2 \
         --set-for atldas search.steps=6500 --set-for gdas search.steps=8000 \
         --set-for darts search.steps=1900 --set-for darts search.architecture.start=400 \
-        --set-for drnas search.steps=1900 --set-for drnas search.architecture.start=400 \
-        "${again[@]}" --out "$out/units_${units}_supernets"
+        --set-for drnas search.steps=1900 --set-for drnas search.architecture.start=400
 done
