@@ -141,7 +141,7 @@ def photographed(sample: Sample, rng: Rng, settings: CameraConfig) -> Sample:
     for name, degrade in CAMERA.items():
         if happens(rng, getattr(settings, name)):
             sample = degrade(sample, rng, settings)
-    return _degraded(sample, np.rint(sample.image * 255) * np.float32(1 / 255))
+    return _degraded(sample, sample.levels * np.float32(1 / 255))
 
 
 def _degraded(sample: Sample, image: npt.NDArray[Any]) -> Sample:

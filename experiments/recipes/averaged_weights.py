@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from torch.optim.swa_utils import update_bn
 
 from atldas.common.errors import UserError, exit_status
 from atldas.common.progress import progress
+from cheapmatting.data.sample import Batch
 from cheapmatting.model import weights
 from cheapmatting.model.network import CheapMatting
 from cheapmatting.training.recipe import TrainConfig, read_recipe
@@ -46,17 +48,17 @@ def averaged(first: CheapMatting, second: CheapMatting, share: float) -> CheapMa
 
 def calibrated(network: CheapMatting, recipe: TrainConfig) -> CheapMatting:
     """The network in eval mode, with BatchNorm statistics of the first `PAIRS` pairs of a training, in place."""
-    coming = Stages(recipe).batches(len(recipe.stages) - 1)
     count = -(-PAIRS // recipe.stages[-1].batch)
-    with torch.no_grad(), progress(count, "calibrate", "batch") as bar:
+    batches = itertools.islice(Stages(recipe).batches(len(recipe.stages) - 1), count)
+    with progress(count, "calibrate", "batch") as bar:
+        update_bn(_inputs(batches, bar), network.eval().to(memory_format=torch.channels_last))
+    return network
 
-        def inputs() -> Iterator[Tensor]:
-            for batch in itertools.islice(coming, count):
-                yield batch.to("cpu").inputs
-                bar.update()
 
-        update_bn(inputs(), network.to(memory_format=torch.channels_last).train())
-    return network.eval()
+def _inputs(batches: Iterable[Batch], bar: Any) -> Iterator[Tensor]:
+    for batch in batches:
+        yield batch.to("cpu").inputs
+        bar.update()
 
 
 def run() -> None:
