@@ -32,7 +32,6 @@ from cheapmatting.drawing.foregrounds import FOREGROUNDS
 from cheapmatting.evaluation.metrics import METRICS
 from cheapmatting.images import read_image, write_image
 from cheapmatting.model.network import NetworkConfig
-from cheapmatting.training import train
 from cheapmatting.training.losses import LOSSES
 from cheapmatting.training.recipe import TrainConfig
 from cheapmatting.trimap import make_trimap
@@ -46,19 +45,21 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
 
 # What a command begins with -> the settings that are appended to it, so that it takes seconds.
 SEARCH = ("search.steps=4", "search.architecture.start=2", "strategy_options.children=2", "evaluation.samples=0",
-          "evaluation.most_probable=2", "evaluation.controls=1")  # fmt: skip
+          "evaluation.most_probable=2", "evaluation.controls=1",
+          "evaluation.rungs=[{oracle: inherited, calibration_batches: 1}]")  # fmt: skip
 MATTING_SEARCH = (
     *SEARCH, "task_options.data.size=32", "task_options.batch=2", "task_options.training_pairs=4",
     "task_options.held_out_pairs=4", "task_options.measured_pairs=2", "task_options.network.cells=3",
     "task_options.network.reductions=[1, 2]",
 )  # fmt: skip
-TRAINING = ("steps=1", "batch=2", "data.size=32", "workers=0", "validation={every: 1, pairs: 1}", "optimizer.warm_up=1")
+TRAINING = ("steps=1", "batch=2", "data.size=32", "workers=0", "validation={every: 1, pairs: 1}", "optimizer.warm_up=1",
+            "calibration={pairs: 2, last: 2}")  # fmt: skip
 SHORTENED = {
     "atldas search search.yaml": MATTING_SEARCH,
     "atldas search experiments/searches/matting_search.yaml": MATTING_SEARCH,
     "atldas search classes.yaml": (
         *SEARCH, "search.pruning=null", "task_options.batch=4", "task_options.image_size=16", "task_options.channels=4",
-        "evaluation.rungs=[{oracle: inherited, keep: 1}, {oracle: short_training, steps: 2}]",
+        "evaluation.rungs=[{oracle: inherited, calibration_batches: 1, keep: 1}, {oracle: short_training, steps: 2}]",
     ),
     "atldas search nasbench201": (
         "task_options.batch=4", "task_options.depth=1", "strategy_options.scored=9", "strategy_options.initial=2",
@@ -145,8 +146,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
                                 "trimaps": trimap}.items():  # fmt: skip
             (tmp_path / "my" / folder).mkdir(exist_ok=True)
             write_image(tmp_path / "my" / folder / f"{name}.png", picture)
-    monkeypatch.setattr(train, "CALIBRATING_LAST", 2)  # pairs; more take most of so short a training
-    monkeypatch.setattr(train, "CALIBRATING", 2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     dicts: list[dict[str, Any]] = [OPERATIONS, TRAINING_SAMPLERS, FOREGROUNDS, LOSSES, METRICS]

@@ -27,7 +27,7 @@ from cheapmatting.trimap import read_trimap
 
 TRAINING = {
     "schema": 1, "steps": 2, "batch": 1, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
-    "precision": "float32",
+    "precision": "float32", "calibration": {"pairs": 4, "last": 4},
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ SHRUNK = {
     "train.batch": 2,
     "train.workers": 0,
     "train.data.size": SIZE,
+    "train.calibration": {"pairs": 4, "last": 8},
     "train.precision": "float32",
     "train.log_every": 1,
     "train.checkpoint_every": 2,

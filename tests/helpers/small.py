@@ -54,6 +54,7 @@ def training_settings(**changes: Any) -> TrainConfig:
     plain: dict[str, Any] = {
         "schema": 1, "steps": 8, "batch": 2, "workers": 0, "data": {"size": SIZE}, "losses": {"l1_unknown": 1.0},
         "optimizer": {"lr": 0.003, "warm_up": 2}, "ema": 0.5, "log_every": 1, "checkpoint_every": 3,
+        "calibration": {"pairs": 8, "last": 16},
         "precision": "float32",  # not auto, which is another thing on another machine
         "validation": {"every": 4, "pairs": 2},
     }  # fmt: skip

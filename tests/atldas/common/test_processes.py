@@ -32,6 +32,7 @@ evenness: 0.5
 # With Adam a gradient that is almost 0 moves a weight as far as a large one, and the last bits decide which way.
 optimizer: {{name: sgd, lr: 0.01, warm_up: 2}}
 ema: 0.5
+calibration: {{pairs: 8, last: 16}}
 precision: float32
 validation: {{every: 5, pairs: 2}}
 log_every: 1

@@ -22,6 +22,8 @@ from cheapmatting.training.recipe import read_recipe
         ({"steps": 0}, "steps: expected 1 or more, got 0"),
         ({"schema": 2}, "schema: expected 1, got 2"),
         ({"ema": 1.0}, "ema: expected 0.99999 or less, got 1.0"),
+        ({"calibration": {"pairs": 0}}, "calibration.pairs: expected 1 or more, got 0"),
+        ({"calibration": {"pairs": 300}}, "calibration: expected last to be at least pairs, 300, got"),
         ({"precision": "half"}, 'precision: expected auto, float32, bfloat16 or float16, got "half"'),
         ({"validation": {"pairs": 0}}, "validation.pairs: expected 1 or more, got 0"),
         ({"data": {"size": 16}}, "data.size: expected 32 or more, got 16"),

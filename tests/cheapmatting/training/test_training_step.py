@@ -39,13 +39,10 @@ def test_accumulated_batches_have_the_mean_of_their_gradients() -> None:
 
 
 @pytest.mark.parametrize(("steps", "count"), [(7, 16), (6, 64)], ids=["before the end", "at the end"])
-def test_averaged_weights_get_batch_norm_statistics_of_their_own(
-    steps: int, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_averaged_weights_get_batch_norm_statistics_of_their_own(steps: int, count: int) -> None:
     """Of 32 pairs before the end and of 128 at the end, two a batch."""
-    monkeypatch.setattr("cheapmatting.training.train.CALIBRATING", 32)
-    monkeypatch.setattr("cheapmatting.training.train.CALIBRATING_LAST", 128)
-    recipe = settings(ema=0.9, steps=steps, optimizer={"lr": 0.05, "warm_up": 0})
+    calibration = {"pairs": 32, "last": 128}
+    recipe = settings(ema=0.9, steps=steps, optimizer={"lr": 0.05, "warm_up": 0}, calibration=calibration)
     training = Training(small_network(), recipe, CPU)
     source = make_source(recipe.data, 0)
     for step in range(6):

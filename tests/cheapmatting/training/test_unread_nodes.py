@@ -27,6 +27,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     recipe = {
         "schema": 1, "steps": 2, "batch": 2, "workers": 0, "gradient_accumulation": 2, "data": {"size": SIZE},
         "losses": {"l1_unknown": 1.0}, "optimizer": {"name": "sgd", "lr": 0.01, "warm_up": 0}, "ema": 0.0,
+        "calibration": {"pairs": 4, "last": 4},
         "precision": "float32", "log_every": 1,
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
