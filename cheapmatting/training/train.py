@@ -164,8 +164,8 @@ class Training:
         """
         number, _ = self.stages.at(self.step)
         batch = self.settings.stages[number].batch * processes.world_size()
-        pairs = self.settings.calibration
-        some, all_of_them = -(-pairs.pairs // batch), -(-pairs.last // batch)  # batches
+        wanted = self.settings.calibration
+        some, all_of_them = -(-wanted.pairs // batch), -(-wanted.last // batch)  # batches
         if number not in self._calibrating:  # made once, used by every validation
             self._calibrating = {number: list(self._inputs(number, 0, some))}
         coming = iter(self._calibrating[number])

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,13 @@ from scripts import ROOT
 from atldas.compare import add_arguments, plan
 
 SCRIPT = ROOT / "experiments" / "studies" / "nasbench201" / "run.sh"
-COMPARISONS = [f"units_{units}{part}" for units in (54, 20) for part in ("", "_controls", "_supernets")]
+# The end of a folder's name -> the strategies, and the last of their seeds from 201 on.
+PARTS = {
+    "": (["surrogate"], 205),
+    "_controls": (["random", "largest", "evolution"], 203),
+    "_supernets": (["atldas", "darts", "gdas", "drnas"], 203),
+}
+COMPARISONS = [f"units_{units}{part}" for units in (54, 20) for part in PARTS]
 # Stands for the command: notes its words, makes the run's folder and dies where it is told to.
 ATLDAS = f"""#!{sys.executable}
 import json, os, pathlib, sys
@@ -58,17 +63,12 @@ def test_its_comparisons_are_those_that_were_announced(tmp_path: Path) -> None:
     """Every search's settings are read as `compare` reads them."""
     status, found = run_script(tmp_path)
     assert status == 0 and [options.out.name for options in found] == COMPARISONS
-    for options in found:
+    expected = [(units, *part) for units in (54, 20) for part in PARTS.values()]
+    for options, (units, strategies, last) in zip(found, expected, strict=True):
         planned = plan(options)
-        units = 54 if "54" in options.out.name else 20
-        assert {one.experiment.budget.units for one in planned if one.experiment.budget} == {units}
-        seeds = Counter((one.strategy, one.seed) for one in planned)
-        last = 205 if options.out.name == f"units_{units}" else 203
-        names = {
-            "": ["surrogate"], "_controls": ["random", "largest", "evolution"],
-            "_supernets": ["atldas", "darts", "gdas", "drnas"],
-        }[options.out.name.removeprefix(f"units_{units}")]  # fmt: skip
-        assert seeds == Counter((name, seed) for name in names for seed in range(201, last + 1))
+        assert [one.experiment.budget and one.experiment.budget.units for one in planned] == [units] * len(planned)
+        seeds = range(201, last + 1)
+        assert [(one.strategy, one.seed) for one in planned] == [(name, seed) for name in strategies for seed in seeds]
     children = [one.experiment.strategy_options.get("children") for one in plan(found[1]) if one.seed == 201]
     assert children[:2] == [680, 430]
 

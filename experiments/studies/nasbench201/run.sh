@@ -5,8 +5,8 @@ set -euo pipefail
 train=$1 table=$2 out=$3
 
 # Equal budgets, in CPU seconds: the surrogate trains 168 children, 8 of them longer, and scores thousands. Under the cap
-# this costs as much as 100 trainings more. Without one, its children are large: 680 random ones cost as much, and 430 of
-# the largest. Supernets have as many steps as take that time: 0.25 CPU seconds a step for atldas, 0.2 for gdas, 0.87
+# this costs as much as 100 trainings more. Without one, its children are large: 680 random ones cost nearly as much, and 430
+# of the largest. Supernets have as many steps as take that time: 0.25 CPU seconds a step for atldas, 0.2 for gdas, 0.87
 # for the dense ones.
 rungs='evaluation.rungs=[{oracle: short_training, steps: 40, weights: {lr: 0.1, lr_end: 0.0, warm_up: 8, nesterov: true,
   weight_decay: 0.0005}, calibration_batches: 4, precision: auto, keep: 16}, {oracle: short_training, steps: 40, seeds: 3,
