@@ -143,6 +143,9 @@ class TrainConfig:
             (see `losses.evened`).
         ema: decay of the averaged weights, which are the result of the run.
         calibration: what their BatchNorm statistics are computed of.
+        frozen_statistics: BatchNorm keeps the statistics of the weights that the run begins with (`--from`), in
+            training as in use. Otherwise it trains with those of each batch, which say much about the images of a small
+            one, and which nobody has who mattes a single image.
         precision: `bfloat16` computes convolutions in that type (autocast); `auto` does so where the device gains from
             it. `float16` does so with a scaled loss, for GPUs without bfloat16.
         validation: no validation where it is left out.
@@ -162,6 +165,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: Annotated[float, Ge(0), Le(0.99999)] = 0.999
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    frozen_statistics: bool = False
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     validation: ValidationConfig | None = None
     log_every: Count = 10

@@ -59,6 +59,10 @@ class Training:
         self.stages = Stages(settings)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.replica: nn.Module = self.network  # what runs forward and backward
+        if settings.frozen_statistics:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
         if processes.world_size() > 1:
             processes.share_batch_norm(self.network)
             # Otherwise it waits for the gradients of nodes that nothing reads, which never come.
@@ -162,6 +166,8 @@ class Training:
         Neither the network's own statistics nor their moving average fit the averaged weights: early in a training the
         error per unknown pixel was 0.38 with those and 0.28 with these (Izmailov et al., UAI 2018, section 3.3).
         """
+        if self.settings.frozen_statistics:  # those of every weight are the first ones
+            return
         number, _ = self.stages.at(self.step)
         batch = self.settings.stages[number].batch * processes.world_size()
         wanted = self.settings.calibration
@@ -271,6 +277,8 @@ def train(
     folder = Path(folder)
     if start is not None:
         _begin_with(network, start)
+    elif settings.frozen_statistics:
+        raise UserError("frozen_statistics: expected weights whose statistics BatchNorm keeps; give them by --from")
     state = _open(folder, network, settings, resume, start)
     training = Training(network, settings, device)
     with _a_core_for_each_worker(settings.workers):

@@ -11,6 +11,7 @@ from small import digests, small_network
 from small import training_settings as settings
 
 from atldas.common.device import bfloat16_pays
+from atldas.common.errors import UserError
 from cheapmatting.data.config import make_source
 from cheapmatting.data.sample import collate
 from cheapmatting.training.losses import LOSSES
@@ -72,6 +73,31 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own(steps: int, cou
         torch.testing.assert_close(variance, own, rtol=1e-3, atol=1e-5)
     raw = training.network.state_dict()
     assert not torch.allclose(raw["stem_eighth.1.running_mean"], layers[0].running_mean, rtol=1e-3)
+
+
+def test_frozen_statistics_stay_and_the_network_trains_as_it_is_used() -> None:
+    recipe = settings(frozen_statistics=True, ema=0.0, optimizer={"lr": 0.05, "warm_up": 0})
+    network = small_network()
+    for layer in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        layer.running_mean.normal_()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    batch = collate([make_source(recipe.data, 0)[0], make_source(recipe.data, 0)[1]])
+    with torch.no_grad():
+        used = network.eval()(batch.inputs)
+    training = Training(network, recipe, CPU)
+    with torch.no_grad():
+        torch.testing.assert_close(training.network(batch.inputs), used, rtol=1e-4, atol=1e-5)
+    training.train_step(batch)
+    training.calibrate()
+    moved = {name for name, value in training.result().state_dict().items() if not torch.equal(value, before[name])}
+    assert {"stem_eighth.1.weight", "stem_eighth.1.bias"} <= moved
+    assert not any("running" in name or "num_batches" in name for name in moved)
+
+
+def test_frozen_statistics_need_weights_to_begin_with(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^frozen_statistics: expected weights .*; give them by --from$"):
+        train(small_network(), settings(frozen_statistics=True), tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
