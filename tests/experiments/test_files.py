@@ -15,7 +15,8 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CLASSES = {"recipes": TrainConfig, "searches": Experiment, "experiments": Pipeline}
 FILES = sorted(EXPERIMENTS.rglob("*.yaml"))
 ROUNDS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh"]
-LATER_ROUNDS = ["eighth", "ninth", "tenth"]  # of rendered foregrounds first
+# Of rendered foregrounds first.
+LATER_ROUNDS = ["eighth", "ninth", "tenth", "eleventh", "twelfth", "thirteenth", "fourteenth"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
