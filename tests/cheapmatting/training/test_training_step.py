@@ -81,7 +81,8 @@ def test_frozen_statistics_stay_and_the_network_trains_as_it_is_used() -> None:
     for layer in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         layer.running_mean.normal_()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    batch = collate([make_source(recipe.data, 0)[0], make_source(recipe.data, 0)[1]])
+    source = make_source(recipe.data, 0)
+    batch = collate([source[0], source[1]])
     with torch.no_grad():
         used = network.eval()(batch.inputs)
     training = Training(network, recipe, CPU)
